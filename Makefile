@@ -1,0 +1,41 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each sets up what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := train,postgres,web,dev
+APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium
+
+.PHONY: setup demo test test-all lint serve bench clean
+
+setup: $(VENV)/.ready
+
+# torch first and by itself: a later, unpinned install would take a build with gigabytes of CUDA.
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/system-packages.sh
+	bash scripts/system-packages.sh $(APT)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$$(grep -E '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@
+
+demo: setup
+	$(BIN)/python scripts/demo.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: setup lint
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
+
+test-all: setup lint
+	$(BIN)/pytest
+
+serve: setup
+	$(BIN)/radanon serve --config config.yaml
+
+bench: setup
+	$(BIN)/radanon bench
+
+clean:
+	rm -rf var demo-out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

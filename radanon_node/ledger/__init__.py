@@ -1,0 +1,1 @@
+"""What the node keeps: rows (ledger) and instance files (spool)."""

@@ -1,0 +1,1 @@
+"""Finding burnt-in markers and text, and judging what may stay."""

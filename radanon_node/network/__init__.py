@@ -1,0 +1,1 @@
+"""DICOM edges: Storage SCP, streaming receive, Storage SCU, Storage Commitment, TLS."""

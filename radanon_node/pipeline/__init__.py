@@ -1,0 +1,1 @@
+"""What travels between the stages, the cleaning core and the worker that runs it."""

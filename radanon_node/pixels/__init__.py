@@ -1,0 +1,1 @@
+"""Frames: decode, view, redact, encode, prove."""

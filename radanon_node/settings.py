@@ -1,0 +1,295 @@
+"""The shape of ``config.yaml``: frozen, validated values with their defaults; config.py reads the file into them.
+
+The descriptions here are the configuration reference: ``docs/configuration.md`` is generated from them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?\s*", value, re.IGNORECASE)
+        if not found:
+            raise ValueError("must be a size such as 500MiB or 2GiB")
+        return int(float(found[1]) * _UNITS[(found[2] or "B").upper()])
+    return value
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
+        if not found:
+            raise ValueError("must be a duration such as 300s, 5m or 2h")
+        return float(found[1]) * _SECONDS[found[2]]
+    return value
+
+
+def _ae_title(value: str) -> str:
+    # PS3.5 Table 6.2-1, VR AE: 1 to 16 characters of the default repertoire, no backslash, no control characters.
+    if not (1 <= len(value) <= 16) or value != value.strip() or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]+", value):
+        raise ValueError("must be an AE title: 1 to 16 printable ASCII characters, no backslash, no spaces at the ends")
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseModel):
+    """Base of all parts: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TlsSettings(Settings):
+    certificate: Path = Field(description="PEM file with this node's certificate and its chain.")
+    private_key: Path = Field(description="PEM file with its private key, readable by the node's user alone.")
+    ca: Path | None = Field(None, description="PEM file of the authorities that peers' certificates are checked against.")
+    client_certificates: Literal["require", "accept", "ignore"] = Field(
+        "require", description="What a peer that calls this node must show; `require` is mutual authentication (PS3.15 B.9).")
+    verify_hostname: bool = Field(True, description="When this node calls: the peer's certificate must name its host.")
+    minimum_version: Literal["1.2", "1.3"] = Field("1.2", description="BCP 195: nothing older than TLS 1.2 is offered.")
+
+
+class NodeSettings(Settings):
+    data_dir: Path = Field(Path("var"), description="Folder of ledger, spool and receipts; made 0700 if absent.")
+    key_file: Path | None = Field(None, description="Secret that keys pseudonyms, UIDs and date shifts; made 0600 at first start. "
+                                  "Default: `secret.key` in data_dir. Back it up: without it no study can be continued.")
+    log_format: Literal["console", "json"] = Field("console", description="How log events are written to stdout.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log.")
+    drain_timeout: Seconds = Field(30.0, description="How long SIGTERM waits for work in hand before it is left to the next start.")
+
+    @property
+    def key_path(self) -> Path:
+        return self.key_file or self.data_dir / "secret.key"
+
+
+class CallerSettings(Settings):
+    ae_title: AETitle
+    host: str | None = Field(None, description="Address the caller must come from; null = any.")
+
+
+def _caller(value: object) -> object:
+    return {"ae_title": value} if isinstance(value, str) else value
+
+
+Caller = Annotated[CallerSettings, BeforeValidator(_caller)]
+
+
+class ListenerSettings(Settings):
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 = all.")
+    port: int = Field(11112, ge=0, le=65535, description="TCP port; 0 takes a free one (the `ready` event names it).")
+    max_associations: int = Field(32, ge=1, le=1000, description="More are rejected as transient: local limit exceeded (2,3,2).")
+    allowed_callers: tuple[Caller, ...] = Field((), description="Calling AE titles let in, items `AE` or `{ae_title, host}`; empty = any.")
+    tls: TlsSettings | None = Field(None, description="TLS for incoming associations; null = plain.")
+    min_free_disk: Size = Field(2 * 2**30, description="Below this free space C-STORE is refused with 0xA700.")
+    max_instance_size: Size = Field(4 * 2**30, description="A larger instance is refused with 0xA700.")
+    acse_timeout: Seconds = Field(30.0, description="ARTIM: seconds a connection may take to request its association.")
+    network_timeout: Seconds = Field(60.0, description="Seconds an open association may stay silent before it is aborted.")
+    unknown_sop_classes: Literal["reject", "quarantine"] = Field(
+        "reject", description="Private or unknown storage SOP classes: refuse the presentation context, or accept and quarantine.")
+    extra_sop_classes: tuple[str, ...] = Field((), description="UIDs of further storage SOP classes to accept (they are quarantined "
+                                               "unless `sop_classes` of the profile says otherwise).")
+    storage_commitment: bool = Field(False, description="Answer Storage Commitment requests of modalities from what the archives accepted.")
+
+
+class RouteSettings(Settings):
+    ae_title: AETitle = Field(description="Called AE title that selects this route.")
+    profile: str = Field(description="Name of an entry of `profiles`.")
+    destinations: tuple[str, ...] = Field(min_length=1, description="Names of entries of `destinations`.")
+    callers: tuple[Caller, ...] | None = Field(None, description="Callers let in on this route; null = as the listener says.")
+
+
+class DestinationSettings(Settings):
+    directory: Path | None = Field(None, description="Folder destination: instances are written there as PATIENT/STUDY/SERIES/INSTANCE.dcm.")
+    host: str | None = Field(None, description="Address of the archive.")
+    port: Port | None = Field(None, description="Its DICOM port.")
+    ae_title: AETitle | None = Field(None, description="Its AE title.")
+    calling_ae_title: AETitle = Field("RADANON", description="AE title this node calls with.")
+    tls: TlsSettings | None = Field(None, description="TLS towards the archive.")
+    max_associations: int = Field(2, ge=1, le=32, description="Parallel associations to it.")
+    storage_commitment: bool = Field(False, description="Ask for Storage Commitment before an original is purged.")
+    transfer_syntaxes: tuple[str, ...] = Field((), description="Transfer syntax UIDs to propose beside the instance's own; "
+                                               "empty = as it is, else explicit VR little endian.")
+    retry_initial: Seconds = Field(10.0, description="First delay after a refusal or a lost connection; doubles each time, with jitter.")
+    retry_max: Seconds = Field(900.0, description="Longest delay between tries.")
+    attempts: int = Field(10, ge=1, description="Tries of one instance the destination itself says no to (Axxx, Cxxx); an unreachable "
+                          "destination costs none.")
+    timeout: Seconds = Field(60.0, description="Seconds to wait for its answer to one request.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> DestinationSettings:
+        network = [name for name in ("host", "port", "ae_title") if getattr(self, name) is None]
+        if self.directory is not None and len(network) < 3:
+            raise ValueError("give either `directory` or `host`, `port` and `ae_title`, not both")
+        if self.directory is None and network:
+            raise ValueError(f"a network destination needs host, port and ae_title (missing: {', '.join(network)}); a folder needs `directory`")
+        return self
+
+
+OptionName = Literal[
+    "clean_pixel_data", "clean_recognizable_visual_features", "clean_graphics", "clean_structured_content", "clean_descriptors",
+    "retain_uids", "retain_device_identity", "retain_institution_identity", "retain_patient_characteristics",
+    "retain_longitudinal_full_dates", "retain_longitudinal_modified_dates", "retain_safe_private",
+]
+
+
+class TagSettings(Settings):
+    options: tuple[OptionName, ...] = Field((), description="Options of PS3.15 Annex E applied on top of the Basic Profile, which is always on.")
+    retain: tuple[str, ...] = Field((), description="Attributes kept as they are: keyword, (gggg,eeee) or a path like `RequestAttributesSequence/ScheduledProcedureStepID`.")
+    remove: tuple[str, ...] = Field((), description="Attributes removed.")
+    replace: dict[str, str] = Field(default_factory=dict, description="Attributes set to a fixed value where present.")
+    private_keep: tuple[str, ...] = Field((), description="Private elements kept: `(gggg,xxee) Private Creator`.")
+    encapsulated_documents: Literal["quarantine", "replace"] = Field("quarantine", description="PDF, CDA, STL: hold, or replace by an empty valid document.")
+    date_shift_days: tuple[int, int] = Field((30, 3650), description="Range of the per-patient shift in whole days back in time, both ends included.")
+    keep_weekday: bool = Field(False, description="Shift by whole weeks.")
+    shift_times: bool = Field(False, description="Also move times of day (same amount for all of a patient's instances).")
+
+    @model_validator(mode="after")
+    def _dates(self) -> TagSettings:
+        if {"retain_longitudinal_full_dates", "retain_longitudinal_modified_dates"} <= set(self.options):
+            raise ValueError("options: full dates and modified dates exclude each other")
+        low, high = self.date_shift_days
+        if not 1 <= low <= high:
+            raise ValueError("date_shift_days: must be [low, high] with 1 <= low <= high")
+        return self
+
+
+class PixelSettings(Settings):
+    detect: Literal["auto", "markers", "text", "both", "off"] = Field("auto", description="Which detectors look; `auto` follows the modality table.")
+    retain: tuple[str, ...] = Field(("L", "R"), description="Isolated letters kept; [] removes all (for training sets of diagnostic models).")
+    regions: tuple[Path, ...] = Field((), description="YAML files of device region rules.")
+    unknown: Literal["quarantine", "pass"] = Field("quarantine", description="What becomes of pixels that nothing can judge (video, undecodable).")
+    sop_classes: dict[str, Literal["markers", "text", "both", "none", "hold"]] = Field(
+        default_factory=dict, description="Per SOP class UID or modality: overrides the modality table.")
+    margin: int = Field(3, ge=0, le=64, description="Pixels added around a redacted box.")
+    min_confidence: float | None = Field(None, gt=0, lt=1, description="Marker threshold; null = the weights' calibrated one.")
+    max_text_share: float = Field(0.4, gt=0, le=1, description="More of the picture covered by text than this: quarantine (scanned paper).")
+    max_pixels: int = Field(2**34, ge=1, description="Largest rows x columns x frames accepted.")
+
+
+class PseudonymSettings(Settings):
+    scope: str = Field("default", min_length=1, max_length=64, description="Project: pseudonyms of different scopes cannot be linked.")
+    table: Path | None = Field(None, description="CSV or SQLite lookup table patient_id -> pseudonym.")
+    unknown: Literal["quarantine", "generate"] = Field("quarantine", description="A patient the table does not list.")
+    prefix: str = Field("ANON", max_length=16, pattern=r"^[A-Za-z0-9_-]*$", description="Generated pseudonyms begin with it.")
+
+
+class ProfileSettings(Settings):
+    tags: TagSettings = Field(default_factory=TagSettings)
+    pixels: PixelSettings = Field(default_factory=PixelSettings)
+    biometrics: Literal["off", "deformation", "dp_pix"] = Field("off", description="Chest films: anonymise the anatomy itself.")
+    pseudonyms: PseudonymSettings = Field(default_factory=PseudonymSettings)
+
+
+class WorkerSettings(Settings):
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where the model runs: auto, cpu, cuda, cuda:1 ...")
+    processes: int | Literal["auto"] = Field("auto", description="Worker processes; auto = one per core, at least one, or one per GPU.")
+    batch_size: int = Field(16, ge=1, le=256, description="Instances claimed and detected at once.")
+    attempts: int = Field(5, ge=1, description="Tries of one instance before it is set aside as failed.")
+    lease: Seconds = Field(300.0, description="A worker that has not finished or renewed by then loses its claim.")
+    weights: Path | None = Field(None, description="Marker weights (.onnx or .pt); null = the packaged ones.")
+    weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Their hash; required with `weights`.")
+    memory_limit: Size = Field(8 * 2**30, description="Address space one worker may use.")
+    time_limit: Seconds = Field(600.0, description="Longest time for one instance.")
+
+    @model_validator(mode="after")
+    def _hash(self) -> WorkerSettings:
+        if self.weights is not None and self.weights_sha256 is None:
+            raise ValueError("weights_sha256 is required when weights is set")
+        if isinstance(self.processes, int) and not 1 <= self.processes <= 256:
+            raise ValueError("processes: must be auto or 1..256")
+        return self
+
+
+class LedgerSettings(Settings):
+    url: str | None = Field(None, description="SQLAlchemy URL; null = sqlite in data_dir. postgresql+psycopg://... for many nodes.")
+    spool: str | None = Field(None, description="Folder of instance files; null = data_dir/spool.")
+
+
+class UserSettings(Settings):
+    name: str = Field(min_length=1, max_length=64)
+    role: Literal["viewer", "reviewer", "admin"] = "viewer"
+    password_hash: str = Field(description="As printed by `radanon hash-password`.")
+
+
+class WebSettings(Settings):
+    enabled: bool = Field(True, description="Serve the status pages.")
+    host: str = Field("127.0.0.1", description="Address; off the loopback only with tls or insecure: true.")
+    port: int = Field(8080, ge=0, le=65535)
+    auth: tuple[UserSettings, ...] = Field((), description="Users; without any only counts are shown, and only on the loopback.")
+    tls: TlsSettings | None = None
+    insecure: bool = Field(False, description="Allow plain HTTP off the loopback (behind a TLS proxy).")
+
+
+class MetricsSettings(Settings):
+    enabled: bool = Field(True, description="Prometheus endpoint /metrics on the web port.")
+
+
+class RetentionSettings(Settings):
+    originals: Seconds | Literal["purge on delivery"] = Field(
+        "purge on delivery", description="When the received file goes: once every destination has it, or that long after.")
+    receipts: Seconds | Literal["forever"] = Field("forever", description="How long receipts are kept.")
+    rows: Seconds | Literal["forever"] = Field("forever", description="How long rows of delivered instances are kept (they recognise resends).")
+
+
+class Config(Settings):
+    """The whole of ``config.yaml``."""
+
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    listener: ListenerSettings = Field(default_factory=ListenerSettings)
+    routes: tuple[RouteSettings, ...] = Field((), description="Called AE title -> profile and destinations.")
+    destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
+    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        problems: list[str] = []
+        seen: set[str] = set()
+        for index, route in enumerate(self.routes):
+            where = f"routes[{index}]"
+            if route.ae_title in seen:
+                problems.append(f"{where}.ae_title: {route.ae_title} is used by another route")
+            seen.add(route.ae_title)
+            if route.profile not in self.profiles:
+                problems.append(f"{where}.profile: no profile named {route.profile!r}; there are: {_list(self.profiles)}")
+            problems += [f"{where}.destinations: no destination named {name!r}; there are: {_list(self.destinations)}"
+                         for name in route.destinations if name not in self.destinations]
+        loopback = self.web.host in ("127.0.0.1", "::1", "localhost")
+        if self.web.enabled and not loopback and self.web.tls is None and not self.web.insecure:
+            problems.append("web.host: off the loopback needs web.tls, or web.insecure: true behind a TLS proxy")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        return self.ledger.url or f"sqlite:///{self.node.data_dir / 'ledger.sqlite'}"
+
+    @property
+    def spool_dir(self) -> Path:
+        return Path(self.ledger.spool) if self.ledger.spool else self.node.data_dir / "spool"
+
+    def route(self, ae_title: str) -> RouteSettings | None:
+        """The route that the called AE title selects, or None."""
+        return next((route for route in self.routes if route.ae_title == ae_title.strip()), None)
+
+
+def _list(names: dict[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none"

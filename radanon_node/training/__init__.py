@@ -1,0 +1,1 @@
+"""Synthetic films, training, fine-tuning and evaluation; never imported by the node."""
