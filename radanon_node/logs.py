@@ -25,7 +25,8 @@ ALLOWED_KEYS = frozenset(
         "host", "port", "ae_titles", "version", "role", "process", "pid", "owner", "signal", "exit_code", "config", "seconds",
         "device", "engine", "weights_sha256", "reason", "detail", "path", "problems", "count", "web_port", "key_created", "processes", "state", "name",
         # associations
-        "association", "calling_ae", "called_ae", "peer", "tls", "instances", "bytes", "refused", "duplicates", "conflicts", "why",
+        "association", "calling_ae", "called_ae", "peer", "tls", "instances", "bytes",
+        "refused", "duplicates", "conflicts", "why",
         "status", "half_open", "limit", "contexts", "accepted", "rejected",
         # instances and deliveries: ledger ids and the NEW identifiers only
         "id", "ids", "route", "destination", "attempts", "delay", "released", "quarantined", "failed", "retried", "boxes", "kept",

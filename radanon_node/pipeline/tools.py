@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import radanon_node
@@ -21,7 +22,7 @@ from radanon_node.tags.engine import Scrubber
 from radanon_node.tags.pseudonyms import Pseudonyms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """What is to be done with the instances of one route.
 
@@ -54,7 +55,7 @@ class Policy:
             raise ConfigError(f"no route with AE title {ae_title!r}; there are: {', '.join(r.ae_title for r in config.routes) or 'none'}")
         return cls(route.ae_title, route.profile, config.profiles[route.profile], route.destinations)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 over the profile's settings and the program's version: names in a receipt exactly what was in force."""
         text = json.dumps([radanon_node.__version__, self.profile.model_dump(mode="json")], sort_keys=True)

@@ -1,0 +1,253 @@
+"""The cleaning core: received bytes in, `Released` or `Quarantined` out; no sockets, files or database.
+
+Instances of a batch share one call of each model; everything else is done per instance, so that one bad instance costs itself
+alone and no result depends on what else was in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydicom.dataset import Dataset
+
+from radanon_node.errors import HoldInstance, RadanonError, Reason
+from radanon_node.markers.retention import judge
+from radanon_node.markers.text import judge_text
+from radanon_node.pipeline.policy import PixelPlan, plan
+from radanon_node.pipeline.receipt import new_receipt
+from radanon_node.pipeline.regions import check_text_share, with_margins
+from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.tools import Policy, Tools
+from radanon_node.pipeline.types import Cleaned, Detection, GrayFrame, Quarantined, Received, Region, Verdict
+from radanon_node.pipeline.verify import verify
+from radanon_node.pixels.codec import Image, open_image
+from radanon_node.pixels.instance import Instance, encode_instance, read_instance
+from radanon_node.pixels.redact import passthrough, redact
+from radanon_node.pixels.view import views
+from radanon_node.tags.engine import PixelFacts
+from radanon_node.tags.identifiers import Identifiers, collect
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One instance on its way through `clean_batch`: read, decoded, looked at."""
+
+    received: Received
+    instance: Instance
+    identifiers: Identifiers
+    image: Image | None = None
+    plan: PixelPlan | None = None
+    unseen: str = ""  # why site policy let pixels pass that nothing could judge; empty = they were judged
+    views: dict[int, list[GrayFrame]] = field(default_factory=dict)  # frame -> its views, where the marker model looks
+    markers: dict[int, list[Detection]] = field(default_factory=dict)
+    regions: list[Region] = field(default_factory=list)
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.instance.dataset
+
+
+def clean_batch(received: Sequence[Received], policy: Policy, tools: Tools) -> list[Released | Quarantined]:
+    """Clean, verify and release or quarantine each of `received`.
+
+    Parameters
+    ----------
+    received : sequence of Received
+    policy : Policy
+        Of the route they came by.
+    tools : Tools
+
+    Returns
+    -------
+    list of Released or Quarantined
+        In the order of `received`.
+    """
+    results: list[Released | Quarantined | None] = [None] * len(received)
+    prepared: dict[int, Prepared] = {}
+
+    def guarded(index: int, step: Callable[[], T]) -> T | None:
+        """Runs one instance's step; its failure becomes its own quarantine."""
+        try:
+            return step()
+        except HoldInstance as hold:
+            results[index] = Quarantined(received[index].label, hold.reason, hold.detail)
+        except RadanonError:
+            raise  # the configuration or the machine, not this instance
+        except MemoryError:
+            results[index] = Quarantined(received[index].label, Reason.PIXEL_LIMIT, "not enough memory for this instance")
+        except Exception as error:  # noqa: BLE001  an unforeseen error is a verdict on the instance, never a release
+            results[index] = Quarantined(received[index].label, Reason.INTERNAL_ERROR, _place(error))
+        prepared.pop(index, None)
+        return None
+
+    for index, item in enumerate(received):
+        ready = guarded(index, lambda item=item: prepare(item, policy, tools))  # type: ignore[misc]
+        if ready is not None:
+            prepared[index] = ready
+    _detect(prepared, policy, tools, guarded)
+    for index in list(prepared):
+        ready = prepared[index]
+        done = guarded(index, lambda ready=ready: finish(ready, policy, tools))  # type: ignore[misc]
+        if done is not None:
+            results[index] = done
+        prepared.pop(index, None)  # frees its frames before the next is encoded
+    return [
+        result if result is not None else Quarantined(received[index].label, Reason.INTERNAL_ERROR, "no verdict")
+        for index, result in enumerate(results)
+    ]
+
+
+def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
+    """Read one instance, check it against what its sender claimed, and decode what the plan wants looked at.
+
+    Raises
+    ------
+    HoldInstance
+        With the reason it cannot be judged.
+    """
+    with tools.watch.stage("read"):
+        instance = read_instance(received.data)
+        _check_claims(received, instance)
+    with tools.watch.stage("identifiers"):
+        ready = Prepared(received, instance, collect(instance.dataset))
+    if policy.profile.biometrics != "off":
+        raise HoldInstance(Reason.MODEL_MISSING, f"biometrics: {policy.profile.biometrics} is not available in this version")
+    settings = policy.profile.pixels
+    if instance.pixels is None:
+        plan(instance.dataset, instance.sop_class_uid, settings, 0)  # holds classes that may not pass
+        return ready
+    with tools.watch.stage("decode"):
+        try:
+            ready.image = open_image(instance)
+            if ready.image.rows * ready.image.columns * ready.image.frames > settings.max_pixels:
+                raise HoldInstance(Reason.PIXEL_LIMIT, f"more than {settings.max_pixels} pixels")
+            ready.plan = plan(instance.dataset, instance.sop_class_uid, settings, ready.image.frames)
+            if ready.plan.markers:
+                for frame in _frames(ready.plan, ready.image):
+                    ready.views[frame] = views(ready.image, frame)
+        except HoldInstance as hold:
+            if settings.unknown != "pass" or hold.reason not in _UNSEEABLE:
+                raise
+            ready.image, ready.plan, ready.unseen = None, None, str(hold.reason)
+    return ready
+
+
+_UNSEEABLE = frozenset({Reason.UNDECODABLE_PIXELS, Reason.UNSUPPORTED_PIXELS, Reason.VIDEO})
+
+
+def _check_claims(received: Received, instance: Instance) -> None:
+    for claimed, found, name in (
+        (received.claimed_sop_class_uid, instance.sop_class_uid, "SOP Class UID"),
+        (received.claimed_sop_instance_uid, instance.sop_instance_uid, "SOP Instance UID"),
+        (received.claimed_transfer_syntax_uid, instance.transfer_syntax_uid, "Transfer Syntax UID"),
+    ):
+        if claimed and claimed != found:
+            raise HoldInstance(Reason.UID_MISMATCH, f"{name} of the data set is not the one its sender announced")
+
+
+def _frames(chosen: PixelPlan, image: Image) -> Sequence[int]:
+    return range(image.frames) if chosen.frames is None else chosen.frames
+
+
+def _detect(prepared: dict[int, Prepared], policy: Policy, tools: Tools, guarded: Callable[[int, Callable[[], Any]], Any]) -> None:
+    """One call of the marker model for all views of all instances, then printed text, retention and rules per instance."""
+    looks = [(index, frame, view) for index, item in prepared.items() for frame, seen in item.views.items() for view in seen]
+    if looks:
+        with tools.watch.stage("detect"):
+            found = tools.markers.detect([view for _, _, view in looks], policy.profile.pixels.min_confidence)
+        for (index, frame, _), detections in zip(looks, found, strict=True):
+            prepared[index].markers.setdefault(frame, []).extend(detections)
+    for index in list(prepared):
+        item = prepared[index]
+        guarded(index, lambda item=item: _judge(item, policy, tools))  # type: ignore[misc]
+
+
+def _judge(item: Prepared, policy: Policy, tools: Tools) -> None:
+    """Fill ``item.regions`` from markers, printed text and device rules."""
+    if item.image is None or item.plan is None:
+        return
+    image, chosen, settings = item.image, item.plan, policy.profile.pixels
+    regions: list[Region] = []
+    with tools.watch.stage("retention"):
+        for frame, seen in item.views.items():
+            detections = item.markers.get(frame, [])
+            if chosen.text:
+                detections = [*detections, *tools.text.detect([seen[0]])[0]]
+            regions += _on_frame(judge(seen[0], detections, settings.retain, item.identifiers), frame, image.frames)
+    if chosen.text and not chosen.markers:
+        with tools.watch.stage("text"):
+            regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings)
+    regions += tools.rules(policy).regions_for(item.dataset, image.rows, image.columns)
+    regions = with_margins(regions, settings.margin, image.rows, image.columns)
+    check_text_share(regions, settings.max_text_share, image.rows, image.columns)
+    item.regions = regions
+    item.views.clear()
+
+
+def _on_frame(regions: Sequence[Region], frame: int, frames: int) -> Iterator[Region]:
+    from dataclasses import replace
+
+    for region in regions:
+        yield region if frames == 1 else replace(region, frames=(frame,))
+
+
+def _main_views(image: Image, chosen: PixelPlan) -> Iterator[tuple[int, GrayFrame]]:
+    """Each frame's main view in turn, so that a long loop is never in memory whole."""
+    for frame in _frames(chosen, image):
+        yield frame, views(image, frame)[0]
+
+
+def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
+    """Redact, scrub, encode and verify one instance whose regions are judged.
+
+    Raises
+    ------
+    HoldInstance
+        When it cannot be encoded, or the second look finds anything.
+    """
+    instance, image = item.instance, item.image
+    redacted_regions = [region for region in item.regions if region.verdict is Verdict.REDACT]
+    with tools.watch.stage("redact"):
+        if image is None:
+            new_pixels = None
+        elif redacted_regions:
+            new_pixels = redact(image, redacted_regions)
+        else:
+            new_pixels = passthrough(image)
+    syntax = new_pixels.transfer_syntax_uid if new_pixels is not None else instance.transfer_syntax_uid
+    facts = PixelFacts(
+        has_pixels=instance.pixels is not None,
+        looked=item.plan is not None and (item.plan.markers or item.plan.text),
+        redacted=bool(redacted_regions),
+    )
+    with tools.watch.stage("scrub"):
+        scrubbed = tools.scrubber(policy).scrub(instance.dataset, facts, syntax, item.identifiers)
+        if new_pixels is not None:
+            for keyword, value in new_pixels.changes.items():
+                setattr(scrubbed.dataset, keyword, value)
+    with tools.watch.stage("encode"):
+        encoded = encode_instance(scrubbed.dataset, syntax, new_pixels.pixels if new_pixels is not None else instance.pixels)
+    cleaned = Cleaned(
+        label=item.received.label,
+        encoded=encoded.data,
+        sop_class_uid=scrubbed.sop_class_uid,
+        sop_instance_uid=scrubbed.sop_instance_uid,
+        transfer_syntax_uid=syntax,
+        folder=scrubbed.folder,
+        receipt=new_receipt(item.received, instance, item.regions, new_pixels, item.plan, item.unseen, policy, tools),
+    )
+    with tools.watch.stage("verify"):
+        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, encoded.pixel_spans)
+
+
+def _place(error: BaseException) -> str:
+    """Type and place of an unforeseen error, without its text, which may quote the data set."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,69 @@
+"""The receipt of an instance (law 6): what was done to it and under which policy, without any identity or recognised text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import radanon_node
+from radanon_node.pipeline.policy import PixelPlan
+from radanon_node.pipeline.released import digest_of
+from radanon_node.pipeline.tools import Policy, Tools
+from radanon_node.pipeline.types import Received, Region
+from radanon_node.pixels.instance import Instance
+from radanon_node.pixels.redact import Redacted
+
+RECEIPT_VERSION = 1
+
+
+def new_receipt(
+    received: Received,
+    instance: Instance,
+    regions: Sequence[Region],
+    pixels: Redacted | None,
+    plan: PixelPlan | None,
+    unseen: str,
+    policy: Policy,
+    tools: Tools,
+) -> dict[str, Any]:
+    """The part of the receipt that is known before the verifier has looked; see docs/receipts.md for the fields."""
+    receipt: dict[str, Any] = {
+        "receipt_version": RECEIPT_VERSION,
+        "program_version": radanon_node.__version__,
+        "policy": {"profile": policy.name, "hash": policy.hash, "options": list(policy.profile.tags.options)},
+        "input": {
+            "size": len(received.data),
+            "digest": digest_of(received.data),
+            "transfer_syntax_uid": instance.transfer_syntax_uid,
+            "sop_class_uid": instance.sop_class_uid,
+        },
+        "boxes": [describe_region(region) for region in regions],
+    }
+    if plan is not None:
+        receipt["looked"] = {
+            "rule": plan.rule,
+            "markers": plan.markers,
+            "text": plan.text,
+            "frames": "all" if plan.frames is None else len(plan.frames),
+        }
+        if plan.markers:
+            receipt["looked"]["marker_model"] = tools.markers.model_hash
+    if unseen:
+        receipt["looked"] = {"passed_unseen": unseen}
+    if pixels is not None:
+        receipt["pixels"] = {"method": pixels.method, **pixels.digests}
+    return receipt
+
+
+def describe_region(region: Region) -> dict[str, Any]:
+    """A region as receipts, reports and `explain` show it: geometry, verdict and code, never text."""
+    return {
+        "box": [region.box.x0, region.box.y0, region.box.x1, region.box.y1],
+        "frames": "all" if region.frames is None else list(region.frames),
+        "kind": str(region.kind),
+        "verdict": str(region.verdict),
+        "confidence": round(region.confidence, 4),
+        "source": str(region.source),
+        "why": region.why,
+        "masked": region.mask is not None,
+    }

@@ -1,0 +1,92 @@
+"""The second look (law 4): what is about to leave is read back from its own bytes and searched, compared and validated.
+
+This is the only place where `Released` is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from radanon_node.errors import HoldInstance, Reason
+from radanon_node.pipeline.released import Released, _issue, digest_of
+from radanon_node.pipeline.types import Cleaned, Region
+from radanon_node.pixels.codec import Image, open_image
+from radanon_node.pixels.instance import Instance, read_instance
+from radanon_node.pixels.proof import prove
+from radanon_node.tags.engine import Scrubbed
+from radanon_node.tags.identifiers import Identifiers
+from radanon_node.tags.search import find_identity
+from radanon_node.tags.validity import check
+
+
+def verify(
+    cleaned: Cleaned,
+    original: Instance,
+    image: Image | None,
+    redacted: Sequence[Region],
+    scrubbed: Scrubbed,
+    identifiers: Identifiers,
+    pixel_spans: Sequence[tuple[int, int]],
+) -> Released:
+    """Look at the encoded bytes as a stranger would, and release them if nothing speaks against it.
+
+    Parameters
+    ----------
+    cleaned : Cleaned
+        The encoded file.
+    original : Instance
+        What was received.
+    image : Image or None
+        The received picture; None if there is none, or site policy lets its pixels pass unseen.
+    redacted : sequence of Region
+        The regions that were blacked out.
+    scrubbed : Scrubbed
+        What the tag engine says it made; carries which identifiers the policy keeps on purpose.
+    identifiers : Identifiers
+        Of the original data set.
+    pixel_spans : sequence of (int, int)
+        Byte ranges of pixel values in the encoded file, which the search for text skips.
+
+    Returns
+    -------
+    Released
+
+    Raises
+    ------
+    HoldInstance
+        ``identity_left``, ``invalid_output``, ``pixels_changed_outside``, ``pixels_not_filled``.
+    """
+    after = _reread(cleaned)
+    for name, expected, found in (
+        ("SOP Class UID", cleaned.sop_class_uid, after.sop_class_uid),
+        ("SOP Instance UID", cleaned.sop_instance_uid, after.sop_instance_uid),
+        ("Transfer Syntax UID", cleaned.transfer_syntax_uid, after.transfer_syntax_uid),
+    ):
+        if expected != found:
+            raise HoldInstance(Reason.INVALID_OUTPUT, f"{name} of the encoded file is not the one intended")
+    if (after.pixels is None) != (original.pixels is None):
+        raise HoldInstance(Reason.INVALID_OUTPUT, "Pixel Data appeared or disappeared")
+    check(original.dataset, after.dataset, after.sop_class_uid)
+    found_identity = find_identity(cleaned.encoded, pixel_spans, scrubbed.searched(identifiers))
+    if found_identity:
+        kinds = sorted({finding.kind for finding in found_identity})
+        raise HoldInstance(Reason.IDENTITY_LEFT, f"{len(found_identity)} place(s) still hold: {', '.join(kinds)}")
+    receipt = dict(cleaned.receipt)
+    receipt["output"] = {
+        "sop_instance_uid": cleaned.sop_instance_uid,
+        "sop_class_uid": cleaned.sop_class_uid,
+        "transfer_syntax_uid": cleaned.transfer_syntax_uid,
+        "size": len(cleaned.encoded),
+        "digest": digest_of(cleaned.encoded),
+    }
+    receipt["proof"] = {"identity_search": "clean", "validity": "no Type 1 or 2 attribute lost"}
+    if image is not None and after.pixels is not None:
+        receipt["proof"]["pixels"] = prove(image, open_image(after), redacted).as_dict()
+    return _issue(cleaned, receipt, scrubbed.study_key)
+
+
+def _reread(cleaned: Cleaned) -> Instance:
+    try:
+        return read_instance(cleaned.encoded)
+    except HoldInstance as hold:
+        raise HoldInstance(Reason.INVALID_OUTPUT, f"the encoded file cannot be read back ({hold.reason})") from hold
