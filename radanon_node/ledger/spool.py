@@ -1,0 +1,330 @@
+"""The only owner of instance files: received originals and released instances, for the node's user alone.
+
+Layout below the root: ``in/LANE/S/NAME.dcm`` (originals) and ``out/LANE/S/NAME.dcm`` (released), S one of 16 shards. A lane belongs to
+one process: it holds a lock on ``LANE/lock`` while it lives, so that a start-up sweep, also one of another node on a shared file system,
+tells files that are being written from the orphans of a dead process.
+
+A file's name says nothing about its state, the ledger's row does: a file without a row was never acknowledged to anybody and is removed
+by the next sweep, whether it was complete or not. So one sync of file and folder is all that a received instance costs.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from radanon_node.errors import DiskLow, StorageError
+from radanon_node.pipeline.types import Buffer
+
+Known = Callable[[Sequence[str]], Collection[str]]
+"""Given names of files, those that a row of the ledger refers to."""
+
+_NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
+_FREE_CACHED_S = 0.25
+_HALF_MADE_S = 3600.0
+_SWEEP_BATCH = 500
+
+
+@contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    # An OSError's text may carry a path; the spool's paths are random, but only the cause is of use to the reader.
+    try:
+        yield
+    except OSError as error:
+        kind = DiskLow if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        raise kind(f"spool: {what}: {error.strerror}") from error
+
+
+class Incoming:
+    """A file that is being received; write to `fd`, then `seal` or `abort`.
+
+    Attributes
+    ----------
+    fd : int
+        Open for writing, at the end of the header.
+    name : str
+        Spool name; stays the same.
+    size : int
+        Bytes; the writer may count along, `seal` sets it to the file's.
+    """
+
+    __slots__ = ("_folder", "_path", "fd", "name", "size")
+
+    def __init__(self, fd: int, name: str, size: int, path: Path, folder: int) -> None:
+        self.fd, self.name, self.size = fd, name, size
+        self._path, self._folder = path, folder
+
+    def seal(self) -> None:
+        """Put bytes and name on stable storage and close; StorageError or DiskLow if that fails (the file is removed then)."""
+        try:
+            with _storage_errors("sync"):
+                self.size = os.fstat(self.fd).st_size
+                os.fsync(self.fd)
+                os.fsync(self._folder)
+        except StorageError:
+            self.abort()
+            raise
+        os.close(self.fd)
+        self.fd = -1
+
+    def abort(self) -> None:
+        """Close and remove; never raises. After `seal` it does nothing: the file is then the ledger's to keep or remove."""
+        if self.fd < 0:
+            return
+        with suppress(OSError):
+            os.close(self.fd)
+        self.fd = -1
+        with suppress(OSError):
+            self._path.unlink()
+
+
+class SpoolFile:
+    """A spool file mapped read-only: `data`, and `close` (or a ``with`` block).
+
+    Attributes
+    ----------
+    data : mmap.mmap or bytes
+        The bytes; not to be used after `close`.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: mmap.mmap | bytes) -> None:
+        self.data = data
+
+    def close(self) -> None:
+        """Give the mapping back; if somebody still holds a view of it, it goes with the last view."""
+        if isinstance(self.data, mmap.mmap):
+            with suppress(BufferError):
+                self.data.close()
+
+    def __enter__(self) -> SpoolFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Spool:
+    """Instance files below `root`. Safe for threads; any number of processes and nodes may share a root.
+
+    Parameters
+    ----------
+    root : Path
+        Made with mode 0700; an existing one is set to it.
+    min_free : int
+        Bytes of free space below which `begin` refuses with DiskLow.
+
+    Raises
+    ------
+    StorageError
+        The root cannot be made or written.
+    """
+
+    def __init__(self, root: Path, min_free: int = 0) -> None:
+        self._root = root
+        self._min_free = min_free
+        self._lock = threading.Lock()
+        self._shards: dict[str, list[tuple[str, int]]] = {}
+        self._locks: list[int] = []
+        self._free = (0.0, 0)
+        with _storage_errors("cannot be set up"):
+            for folder in (root, root / "in", root / "out"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.chmod(0o700)
+            _sync_folder(root)
+
+    def begin(self, header: bytes) -> Incoming:
+        """Start a file for an instance that is being received.
+
+        Parameters
+        ----------
+        header : bytes
+            Preamble, prefix and file meta information (PS3.10 7.1).
+
+        Raises
+        ------
+        DiskLow
+            Free space is below the floor, or the disk or quota is full.
+        StorageError
+            The file cannot be made.
+        """
+        if self._min_free and self.free() < self._min_free:
+            raise DiskLow("spool: free space is below listener.min_free_disk")
+        incoming = self._create("in")
+        try:
+            with _storage_errors("write"):
+                _write_all(incoming.fd, header)
+        except StorageError:
+            incoming.abort()
+            raise
+        incoming.size = len(header)
+        return incoming
+
+    def store_released(self, data: Buffer) -> str:
+        """Write a released instance durably; returns its name."""
+        return self.store_all([data])[0]
+
+    def store_all(self, released: Sequence[Buffer]) -> list[str]:
+        """Like `store_released` for a batch: all are written before the first is synced, which lets the file system sync them together."""
+        files: list[Incoming] = []
+        try:
+            for data in released:
+                files.append(self._create("out"))
+                with _storage_errors("write"):
+                    _write_all(files[-1].fd, data)
+            for file in files:
+                file.seal()
+        except StorageError:
+            for file in files:
+                file.abort()
+                self.remove(file.name)
+            raise
+        return [file.name for file in files]
+
+    def open(self, name: str) -> SpoolFile:
+        """Map a file; StorageError if it is not there or cannot be read."""
+        with _storage_errors("read"), self._path(name).open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return SpoolFile(b"")
+            return SpoolFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return self._path(name).exists()
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is already gone is no error."""
+        with _storage_errors("remove"):
+            self._path(name).unlink(missing_ok=True)
+
+    def free(self) -> int:
+        """Bytes free for this user, at most a quarter of a second old."""
+        now = time.monotonic()
+        if now - self._free[0] > _FREE_CACHED_S or not self._free[0]:
+            with _storage_errors("free space"):
+                found = os.statvfs(self._root)
+            self._free = (now, found.f_bavail * found.f_frsize)
+        return self._free[1]
+
+    def sweep(self, known: Known) -> list[str]:
+        """Remove the files of dead processes that no row knows; nobody was ever told that they are kept.
+
+        Parameters
+        ----------
+        known : callable
+            `Ledger.known_files`.
+
+        Returns
+        -------
+        list of str
+            Names of the removed files.
+        """
+        removed: list[str] = []
+        for kind in ("in", "out"):
+            with _storage_errors("sweep"):
+                lanes = sorted((self._root / kind).iterdir())
+            for lane in lanes:
+                with _storage_errors("sweep"):
+                    removed += _sweep_lane(lane, known)
+        return removed
+
+    def close(self) -> None:
+        """Give up this process's lanes; files stay."""
+        with self._lock:
+            for shards in self._shards.values():
+                for _, fd in shards:
+                    os.close(fd)
+            for fd in self._locks:
+                os.close(fd)
+            self._shards, self._locks = {}, []
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise StorageError("spool: not a name of this spool")
+        return self._root / name
+
+    def _create(self, kind: str) -> Incoming:
+        with _storage_errors("create"):
+            shards = self._shards.get(kind) or self._make_lane(kind)
+            name = secrets.token_hex(16)
+            shard, folder = shards[int(name[0], 16)]
+            fd = os.open(f"{name}.dcm", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        full = f"{shard}/{name}.dcm"
+        return Incoming(fd, full, 0, self._root / full, folder)
+
+    def _make_lane(self, kind: str) -> list[tuple[str, int]]:
+        with self._lock:
+            if kind in self._shards:
+                return self._shards[kind]
+            lane = secrets.token_hex(8)
+            # Locked under a hidden name first, so that no sweep ever meets a lane that is new but not yet locked.
+            hidden, folder = self._root / kind / f".{lane}", self._root / kind / lane
+            hidden.mkdir(mode=0o700)
+            lock = os.open(hidden / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for shard in "0123456789abcdef":
+                (hidden / shard).mkdir(mode=0o700)
+            _sync_folder(hidden)
+            hidden.rename(folder)
+            _sync_folder(folder.parent)
+            self._locks.append(lock)
+            self._shards[kind] = [(f"{kind}/{lane}/{shard}", os.open(folder / shard, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                                  for shard in "0123456789abcdef"]
+            return self._shards[kind]
+
+
+def _sweep_lane(lane: Path, known: Known) -> list[str]:
+    if lane.name.startswith("."):
+        # Left by a process that died while making it: empty. A young one may be in the making.
+        if time.time() - lane.stat().st_mtime > _HALF_MADE_S:
+            shutil.rmtree(lane, ignore_errors=True)
+        return []
+    try:
+        lock = os.open(lane / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return []  # another sweep has just removed the lane
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return []
+        names = [f"{lane.parent.name}/{lane.name}/{path.parent.name}/{path.name}" for path in lane.glob("[0-9a-f]/*")]
+        orphans: list[str] = []
+        for start in range(0, len(names), _SWEEP_BATCH):
+            batch = names[start:start + _SWEEP_BATCH]
+            kept = set(known(batch))
+            orphans += [name for name in batch if name not in kept]
+        for name in orphans:
+            (lane.parent.parent / name).unlink(missing_ok=True)
+        if len(orphans) == len(names):
+            shutil.rmtree(lane, ignore_errors=True)
+        return orphans
+    finally:
+        os.close(lock)
+
+
+def _write_all(fd: int, data: Buffer) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(fd, view[done:])
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
