@@ -72,6 +72,13 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+UNSEEABLE = frozenset({Reason.UNDECODABLE_PIXELS, Reason.UNSUPPORTED_PIXELS, Reason.VIDEO})
+"""Pixels that nothing here can look at: let pass only by site policy (``pixels.unknown: pass``) or by a reviewer."""
+
+WAIVABLE = UNSEEABLE | {Reason.POLICY_HOLD, Reason.TOO_MUCH_TEXT, Reason.LAYOUT_CHANGED, Reason.IDENTITY_LEFT}
+"""Reasons a reviewer may let pass (``quarantine release``); everything else needs a correction at the source, or is dropped."""
+
+
 class HoldInstance(RadanonError):
     """This instance must not leave: quarantine it.
 

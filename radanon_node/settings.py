@@ -33,6 +33,11 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _off(value: object) -> object:
+    """YAML 1.1 reads the bare word ``off`` as false."""
+    return "off" if value is False else value
+
+
 def _ae_title(value: str) -> str:
     # PS3.5 Table 6.2-1, VR AE: 1 to 16 characters of the default repertoire, no backslash, no control characters.
     if not (1 <= len(value) <= 16) or value != value.strip() or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]+", value):
@@ -167,7 +172,7 @@ class TagSettings(Settings):
 
 
 class PixelSettings(Settings):
-    detect: Literal["auto", "markers", "text", "both", "off"] = Field("auto", description="Which detectors look; `auto` follows the modality table.")
+    detect: Annotated[Literal["auto", "markers", "text", "both", "off"], BeforeValidator(_off)] = Field("auto", description="Which detectors look; `auto` follows the modality table.")
     retain: tuple[str, ...] = Field(("L", "R"), description="Isolated letters kept; [] removes all (for training sets of diagnostic models).")
     regions: tuple[Path, ...] = Field((), description="YAML files of device region rules.")
     unknown: Literal["quarantine", "pass"] = Field("quarantine", description="What becomes of pixels that nothing can judge (video, undecodable).")
@@ -189,7 +194,7 @@ class PseudonymSettings(Settings):
 class ProfileSettings(Settings):
     tags: TagSettings = Field(default_factory=TagSettings)
     pixels: PixelSettings = Field(default_factory=PixelSettings)
-    biometrics: Literal["off", "deformation", "dp_pix"] = Field("off", description="Chest films: anonymise the anatomy itself.")
+    biometrics: Annotated[Literal["off", "deformation", "dp_pix"], BeforeValidator(_off)] = Field("off", description="Chest films: anonymise the anatomy itself.")
     pseudonyms: PseudonymSettings = Field(default_factory=PseudonymSettings)
 
 

@@ -7,12 +7,13 @@ alone and no result depends on what else was in the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from pydicom.dataset import Dataset
 
-from radanon_node.errors import HoldInstance, RadanonError, Reason
+from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
 from radanon_node.pipeline.policy import PixelPlan, plan
@@ -66,8 +67,7 @@ def clean_batch(received: Sequence[Received], policy: Policy, tools: Tools) -> l
     list of Released or Quarantined
         In the order of `received`.
     """
-    results: list[Released | Quarantined | None] = [None] * len(received)
-    prepared: dict[int, Prepared] = {}
+    results: dict[int, Released | Quarantined] = {}
 
     def guarded(index: int, step: Callable[[], T]) -> T | None:
         """Runs one instance's step; its failure becomes its own quarantine."""
@@ -81,24 +81,28 @@ def clean_batch(received: Sequence[Received], policy: Policy, tools: Tools) -> l
             results[index] = Quarantined(received[index].label, Reason.PIXEL_LIMIT, "not enough memory for this instance")
         except Exception as error:  # noqa: BLE001  an unforeseen error is a verdict on the instance, never a release
             results[index] = Quarantined(received[index].label, Reason.INTERNAL_ERROR, _place(error))
-        prepared.pop(index, None)
         return None
 
+    prepared: dict[int, Prepared] = {}
     for index, item in enumerate(received):
-        ready = guarded(index, lambda item=item: prepare(item, policy, tools))  # type: ignore[misc]
+        ready = guarded(index, partial(prepare, item, policy, tools))
         if ready is not None:
             prepared[index] = ready
-    _detect(prepared, policy, tools, guarded)
+    try:
+        detect_markers(list(prepared.values()), policy, tools)
+    except Exception:  # noqa: BLE001  whose fault it was shows when each instance is looked at alone
+        for index, ready in prepared.items():
+            ready.markers.clear()
+            guarded(index, partial(detect_markers, [ready], policy, tools))
     for index in list(prepared):
-        ready = prepared[index]
-        done = guarded(index, lambda ready=ready: finish(ready, policy, tools))  # type: ignore[misc]
-        if done is not None:
-            results[index] = done
-        prepared.pop(index, None)  # frees its frames before the next is encoded
-    return [
-        result if result is not None else Quarantined(received[index].label, Reason.INTERNAL_ERROR, "no verdict")
-        for index, result in enumerate(results)
-    ]
+        ready = prepared.pop(index)  # its frames are freed before the next is encoded
+        if index not in results:
+            guarded(index, partial(judge_regions, ready, policy, tools))
+        if index not in results:
+            released = guarded(index, partial(finish, ready, policy, tools))
+            if released is not None:
+                results[index] = released
+    return [results[index] for index in range(len(received))]
 
 
 def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
@@ -118,25 +122,33 @@ def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
         raise HoldInstance(Reason.MODEL_MISSING, f"biometrics: {policy.profile.biometrics} is not available in this version")
     settings = policy.profile.pixels
     if instance.pixels is None:
-        plan(instance.dataset, instance.sop_class_uid, settings, 0)  # holds classes that may not pass
+        _plan(ready, policy, 0)  # holds classes that may not pass
         return ready
     with tools.watch.stage("decode"):
         try:
             ready.image = open_image(instance)
             if ready.image.rows * ready.image.columns * ready.image.frames > settings.max_pixels:
                 raise HoldInstance(Reason.PIXEL_LIMIT, f"more than {settings.max_pixels} pixels")
-            ready.plan = plan(instance.dataset, instance.sop_class_uid, settings, ready.image.frames)
+            ready.plan = _plan(ready, policy, ready.image.frames)
             if ready.plan.markers:
                 for frame in _frames(ready.plan, ready.image):
                     ready.views[frame] = views(ready.image, frame)
         except HoldInstance as hold:
-            if settings.unknown != "pass" or hold.reason not in _UNSEEABLE:
+            allowed = settings.unknown == "pass" or received.waived == hold.reason
+            if not allowed or hold.reason not in UNSEEABLE:
                 raise
             ready.image, ready.plan, ready.unseen = None, None, str(hold.reason)
     return ready
 
 
-_UNSEEABLE = frozenset({Reason.UNDECODABLE_PIXELS, Reason.UNSUPPORTED_PIXELS, Reason.VIDEO})
+def _plan(item: Prepared, policy: Policy, frames: int) -> PixelPlan:
+    """The modality table's plan; an instance it holds and a reviewer let pass is searched for printed text."""
+    try:
+        return plan(item.dataset, item.instance.sop_class_uid, policy.profile.pixels, frames)
+    except HoldInstance as hold:
+        if hold.reason is Reason.POLICY_HOLD and item.received.waived == hold.reason:
+            return PixelPlan(markers=False, text=frames > 0, frames=None, rule="reviewer")
+        raise
 
 
 def _check_claims(received: Received, instance: Instance) -> None:
@@ -153,20 +165,31 @@ def _frames(chosen: PixelPlan, image: Image) -> Sequence[int]:
     return range(image.frames) if chosen.frames is None else chosen.frames
 
 
-def _detect(prepared: dict[int, Prepared], policy: Policy, tools: Tools, guarded: Callable[[int, Callable[[], Any]], Any]) -> None:
-    """One call of the marker model for all views of all instances, then printed text, retention and rules per instance."""
-    looks = [(index, frame, view) for index, item in prepared.items() for frame, seen in item.views.items() for view in seen]
-    if looks:
-        with tools.watch.stage("detect"):
-            found = tools.markers.detect([view for _, _, view in looks], policy.profile.pixels.min_confidence)
-        for (index, frame, _), detections in zip(looks, found, strict=True):
-            prepared[index].markers.setdefault(frame, []).extend(detections)
-    for index in list(prepared):
-        item = prepared[index]
-        guarded(index, lambda item=item: _judge(item, policy, tools))  # type: ignore[misc]
+def look(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
+    """One call of the marker model for all views of all instances, then the verdict on each instance's regions.
+
+    Raises
+    ------
+    HoldInstance
+        Of the first instance that cannot be judged; `clean_batch` gives each its own guard instead.
+    """
+    detect_markers(items, policy, tools)
+    for item in items:
+        judge_regions(item, policy, tools)
 
 
-def _judge(item: Prepared, policy: Policy, tools: Tools) -> None:
+def detect_markers(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
+    """Fill ``markers`` of each item with one call of the model."""
+    looks = [(item, frame, view) for item in items for frame, seen in item.views.items() for view in seen]
+    if not looks:
+        return
+    with tools.watch.stage("detect"):
+        found = tools.markers.detect([view for _, _, view in looks], policy.profile.pixels.min_confidence)
+    for (item, frame, _), detections in zip(looks, found, strict=True):
+        item.markers.setdefault(frame, []).extend(detections)
+
+
+def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
     """Fill ``item.regions`` from markers, printed text and device rules."""
     if item.image is None or item.plan is None:
         return
@@ -183,14 +206,13 @@ def _judge(item: Prepared, policy: Policy, tools: Tools) -> None:
             regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings)
     regions += tools.rules(policy).regions_for(item.dataset, image.rows, image.columns)
     regions = with_margins(regions, settings.margin, image.rows, image.columns)
-    check_text_share(regions, settings.max_text_share, image.rows, image.columns)
+    if item.received.waived != Reason.TOO_MUCH_TEXT:
+        check_text_share(regions, settings.max_text_share, image.rows, image.columns)
     item.regions = regions
     item.views.clear()
 
 
 def _on_frame(regions: Sequence[Region], frame: int, frames: int) -> Iterator[Region]:
-    from dataclasses import replace
-
     for region in regions:
         yield region if frames == 1 else replace(region, frames=(frame,))
 
@@ -241,7 +263,7 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
         receipt=new_receipt(item.received, instance, item.regions, new_pixels, item.plan, item.unseen, policy, tools),
     )
     with tools.watch.stage("verify"):
-        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, encoded.pixel_spans)
+        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, encoded.pixel_spans, item.received.waived)
 
 
 def _place(error: BaseException) -> str:

@@ -146,6 +146,8 @@ class Received:
         From the command set (C-STORE-RQ); empty in folder mode.
     claimed_transfer_syntax_uid : str
         Of the accepted presentation context; empty in folder mode.
+    waived : str
+        The reason code that a reviewer has let pass for this instance; one of `errors.WAIVABLE`, or empty.
     """
 
     data: Buffer
@@ -153,6 +155,7 @@ class Received:
     claimed_sop_class_uid: str = ""
     claimed_sop_instance_uid: str = ""
     claimed_transfer_syntax_uid: str = ""
+    waived: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""The front door: names every command and hands over to its module in ``commands/``; no logic of its own.
+
+A command's module offers ``add_arguments(parser)`` and ``run(args) -> int`` (the exit status) and is imported only when asked for,
+so that ``radanon status`` does not pay for the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import radanon_node
+from radanon_node.errors import EXIT_FAILURE, EXIT_USAGE, ConfigError, RadanonError
+from radanon_node.logs import describe
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("serve", "run the node: listen, clean, forward"),
+    "anonymize": ("anonymize", "clean a folder of DICOM files into another folder"),
+    "explain": ("explain", "say what would happen to one file, element by element and box by box"),
+    "status": ("status", "counts per state, route and destination"),
+    "quarantine": ("quarantine", "list, show, retry, release or drop quarantined instances"),
+    "deliveries": ("deliveries", "list or retry deliveries"),
+    "doctor": ("doctor", "check configuration, keys, weights, OCR, disk, GPU and destinations"),
+    "hash-password": ("hash_password", "make a password hash for web.auth"),
+    "export-map": ("export_map", "write the encrypted re-identification map of a folder's patients"),
+    "synthesize": ("synthesize", "draw synthetic films or screens with markers and labels"),
+    "train": ("train", "train the marker detector"),
+    "finetune": ("finetune", "adapt the marker detector to about 20 local films"),
+    "evaluate": ("evaluate", "measure removal, retention and false boxes on labelled films"),
+    "export": ("export", "write a trained checkpoint as ONNX weights for the node"),
+    "bench": ("bench", "measure speed beside peers, in one run"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default: the process's arguments.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 usage or configuration, 3 some instances quarantined.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="radanon", description=radanon_node.__doc__)
+    parser.add_argument("--version", action="version", version=f"radanon {radanon_node.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    modules = {}
+    for name, (module_name, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            modules[name] = importlib.import_module(f"radanon_node.commands.{module_name}")
+            modules[name].add_arguments(sub)
+    args = parser.parse_args(arguments)
+    try:
+        status: int = modules[args.command].run(args)
+    except ConfigError as error:
+        for line in error.problems:
+            print(f"radanon: {line}", file=sys.stderr)
+        return EXIT_USAGE
+    except RadanonError as error:
+        print(f"radanon: {describe(error)}", file=sys.stderr)
+        return EXIT_FAILURE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away: not our failure
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return 130
+    return status
