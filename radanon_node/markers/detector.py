@@ -1,0 +1,154 @@
+"""The marker detector: a YOLOv5 network that finds lead markers, plates and printed words on radiographs.
+
+On a CPU it runs in ONNX Runtime, on CUDA in torch; both give the same boxes (tests/markers/test_engines.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.errors import ConfigError, HoldInstance, Reason
+from radanon_node.markers.geometry import Placement, candidates, letterbox, place, suppress, to_film
+from radanon_node.markers.tiles import tiles_of
+from radanon_node.markers.weights import Weights, find_weights
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Source
+
+_OVERLAP = 0.6
+# Boxes of one film that reach the retention pass; far more than any film has markers, and it bounds the time of a noise film.
+_MOST = 300
+# A tile's box that lies this deep inside a whole-film box says nothing new.
+_COVERED = 0.8
+
+
+class Engine(Protocol):
+    """A loaded network."""
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Raw head rows, shape (n, anchors, 5 + classes), of gray inputs, shape (n, rows, columns)."""
+
+
+class MarkerDetector:
+    """Finds markers on frames of any size; see `load`."""
+
+    def __init__(self, weights: Weights | None, engine: Engine | None) -> None:
+        self._weights = weights
+        self._engine = engine
+
+    @classmethod
+    def load(cls, weights: Path | None = None, sha256: str | None = None, device: str = "auto", threads: int = 2) -> MarkerDetector:
+        """Load the network.
+
+        Parameters
+        ----------
+        weights : Path or None
+            ``.onnx``, or ``.pt`` for CUDA; None takes the packaged ones.
+        sha256 : str or None
+            Their hash, required with `weights`.
+        device : str
+            ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
+        threads : int
+            CPU threads of one call.
+
+        Returns
+        -------
+        MarkerDetector
+            If the packaged weights are not installed, one whose `detect` holds every instance.
+
+        Raises
+        ------
+        ConfigError
+            Named weights missing or unreadable, hash different, no such device.
+        """
+        found = find_weights(weights, sha256)
+        return cls(found, None if found is None else _engine(found, device, threads))
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 of the weights; empty if there are none."""
+        return self._weights.sha256 if self._weights else ""
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Calibrated confidence floor of each kind; empty if there are no weights."""
+        return {str(kind): floor for kind, floor in zip(self._weights.kinds, self._weights.thresholds)} if self._weights else {}
+
+    def detect(self, frames: Sequence[GrayFrame], min_confidence: float | None = None) -> list[list[Detection]]:
+        """Find markers on each frame.
+
+        Parameters
+        ----------
+        frames : sequence of ndarray of uint8, shape (rows, columns)
+            Of any sizes; 0 is displayed black. Frames whose inputs have one shape share a model call. What is found on a
+            frame does not depend on the others.
+        min_confidence : float or None
+            Floor for all kinds instead of the calibrated ones.
+
+        Returns
+        -------
+        list of list of Detection
+            Per frame, best first; boxes inside the frame.
+
+        Raises
+        ------
+        HoldInstance
+            ``MODEL_MISSING`` without weights, ``UNSUPPORTED_PIXELS`` for an array that is no gray frame.
+        """
+        if self._weights is None or self._engine is None:
+            raise HoldInstance(Reason.MODEL_MISSING, "the marker weights are not installed")
+        for frame in frames:
+            if frame.ndim != 2 or frame.dtype != np.uint8 or not frame.size:
+                raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "the marker detector needs a gray frame of 8 bits")
+        floors = np.array(self._weights.thresholds if min_confidence is None else [min_confidence] * len(self._weights.kinds), np.float32)
+        size, stride = self._weights.input_size, self._weights.stride
+        jobs = [(index, place(Box(0, 0, frame.shape[1], frame.shape[0]), size, stride)) for index, frame in enumerate(frames)]
+        jobs += [(index, where) for index, frame in enumerate(frames) for where in tiles_of(frame, size, stride)]
+        rows = self._run(frames, jobs)
+        return [
+            self._merge(frame, [(where, raw) for (owner, where), raw in zip(jobs, rows) if owner == index], floors)
+            for index, frame in enumerate(frames)
+        ]
+
+    def _run(self, frames: Sequence[GrayFrame], jobs: list[tuple[int, Placement]]) -> list[NDArray[np.float32]]:
+        assert self._weights is not None and self._engine is not None
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, (_, where) in enumerate(jobs):
+            groups.setdefault((where.rows, where.columns), []).append(number)
+        rows: dict[int, NDArray[np.float32]] = {}
+        for numbers in groups.values():
+            inputs = np.stack([letterbox(frames[jobs[number][0]], jobs[number][1], self._weights.pad) for number in numbers])
+            rows.update(zip(numbers, self._engine(inputs)))
+        return [rows[number] for number in range(len(jobs))]
+
+    def _merge(self, frame: GrayFrame, parts: list[tuple[Placement, NDArray[np.float32]]], floors: NDArray[np.float32]) -> list[Detection]:
+        assert self._weights is not None
+        found: list[Detection] = []
+        for where, raw in parts:
+            corners, confidence, classes = candidates(raw, floors)
+            for best in suppress(corners[: 8 * _MOST], _OVERLAP)[:_MOST]:
+                box = to_film(corners[best], where).clipped(*frame.shape)
+                if box.width <= 0 or box.height <= 0:
+                    continue
+                if any(box.intersection(other.box).area > _COVERED * box.area for other in found if where is not parts[0][0]):
+                    continue
+                found.append(Detection(box, self._weights.kinds[classes[best]], float(confidence[best]), Source.MARKER_MODEL))
+        return sorted(found, key=lambda item: -item.confidence)[:_MOST]
+
+
+def _engine(weights: Weights, device: str, threads: int) -> Engine:
+    torch_weights = weights.path if weights.path.suffix == ".pt" else weights.path.with_suffix(".pt")
+    # Importing torch costs seconds and hundreds of megabytes: only where there is a driver, or nothing else can run the file.
+    wants_cuda = device.startswith("cuda") or (device == "auto" and torch_weights.is_file() and Path("/dev/nvidiactl").exists())
+    if not wants_cuda and weights.path.suffix != ".pt":
+        from radanon_node.markers.engine_onnx import OnnxEngine
+
+        return OnnxEngine(weights.path, threads)
+    try:
+        from radanon_node.markers.engine_torch import TorchEngine
+    except ImportError:
+        raise ConfigError(f"worker.device: {device} with {torch_weights.name} needs the extra [cuda] (torch)") from None
+    return TorchEngine(torch_weights, len(weights.kinds), "cuda" if device == "auto" and wants_cuda else device, threads)
