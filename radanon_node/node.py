@@ -1,0 +1,231 @@
+"""The running node: starts listener, workers, sender and web pages, watches over them, drains them on SIGTERM.
+
+The listener lives in this process; each worker, the sender and the web server are processes of their own, so that a crash in a codec or
+the kernel's memory killer costs no association and no delivery. A child that dies is replaced, its claims are given back at once, and a
+child whose parent dies ends too (so that a killed node leaves nothing behind that holds its ports or its spool).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import structlog
+
+import radanon_node
+from radanon_node import logs
+from radanon_node.errors import ConfigError, StorageError
+from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.seal import Seal, load_key
+from radanon_node.ledger.spool import Spool
+from radanon_node.settings import Config
+
+log = structlog.get_logger("radanon.node")
+
+_PR_SET_PDEATHSIG = 1
+_RESTART_DELAY_S = 1.0
+_HOUSEKEEPING_S = 2.0
+
+
+@dataclass(slots=True)
+class Wakeups:
+    """Events between the processes of one node; all of them also look by themselves now and then, so a lost wake-up costs a second."""
+
+    stop: Event
+    received: Event
+    released: Event
+    delivered: Event
+
+
+@dataclass(slots=True)
+class Child:
+    """One process under watch."""
+
+    name: str
+    target: Callable[..., None]
+    arguments: tuple[Any, ...]
+    process: BaseProcess | None = None
+    restart_at: float = 0.0
+    restarts: int = 0
+
+
+def worker_count(config: Config) -> int:
+    """How many worker processes `worker.processes` means on this machine."""
+    if isinstance(config.worker.processes, int):
+        return config.worker.processes
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool, Seal]:
+    """Key, ledger and spool of a configuration; what every command that looks into the node's data begins with.
+
+    Raises
+    ------
+    ConfigError
+        The key file is missing, unsafe, or not the one this ledger was made with.
+    StorageError
+        Database or folder cannot be used.
+    """
+    config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seal = Seal(load_key(config.node.key_path, create=create_key))
+    ledger = Ledger(config.ledger_url, seal, Spool(config.spool_dir, config.listener.min_free_disk))
+    return ledger, ledger.spool, seal
+
+
+@dataclass(slots=True)
+class Node:
+    """A node under one configuration; `run` returns when it was told to stop and has drained."""
+
+    config: Config
+    children: list[Child] = field(default_factory=list)
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT.
+
+        Returns
+        -------
+        int
+            0: drained; what was in hand and not finished is in the ledger for the next start.
+        """
+        logs.configure(self.config.node.log_format, self.config.node.log_level)
+        if not self.config.routes:
+            raise ConfigError("routes: none are configured; every association would be rejected")
+        new_key = not self.config.node.key_path.exists()
+        ledger, spool, _ = open_store(self.config, create_key=True)
+        if new_key:
+            log.warning("new key file: back it up", path=str(self.config.node.key_path))
+        swept = spool.sweep(ledger.known_files)
+        if swept:
+            log.info("orphan files removed", removed=len(swept))
+        context = multiprocessing.get_context("spawn")
+        wake = Wakeups(context.Event(), context.Event(), context.Event(), context.Event())
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        listener = self._listener(ledger, spool, wake)
+        port = listener.start()  # before the children: a taken port is one clear line, nothing to clean up
+        self.children = self._children(wake)
+        for child in self.children:
+            self._start(child, context)
+        log.info(
+            "ready",
+            host=self.config.listener.host,
+            port=port,
+            ae_titles=[route.ae_title for route in self.config.routes],
+            processes=[child.name for child in self.children],
+            version=radanon_node.__version__,
+            pid=os.getpid(),
+        )
+        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, spool, wake, stopping), name="housekeeping")
+        housekeeping.start()
+        while not stopping.wait(0.5):
+            self._watch(ledger, context)
+        log.info("draining")
+        listener.stop(self.config.node.drain_timeout)
+        wake.stop.set()
+        for event in (wake.received, wake.released):
+            event.set()
+        self._join()
+        housekeeping.join()
+        ledger.close()
+        spool.close()
+        log.info("stopped")
+        return 0
+
+    def _listener(self, ledger: Ledger, spool: Spool, wake: Wakeups) -> Any:
+        from radanon_node.network.listener import Listener
+
+        return Listener(self.config, spool, ledger, lambda _: wake.received.set())
+
+    def _children(self, wake: Wakeups) -> list[Child]:
+        children = [Child(f"worker-{number + 1}", worker_main, (self.config, wake, number)) for number in range(worker_count(self.config))]
+        children.append(Child("sender", sender_main, (self.config, wake)))
+        return children
+
+    def _start(self, child: Child, context: Any) -> None:
+        child.process = context.Process(target=child_main, args=(child.target, child.name, os.getpid(), self.config, child.arguments),
+                                        name=f"radanon {child.name}")
+        child.process.start()
+
+    def _watch(self, ledger: Ledger, context: Any) -> None:
+        """Replace children that died; their claims are due again at once."""
+        for child in self.children:
+            if child.process is not None and child.process.exitcode is not None:
+                log.error("process died", name=child.name, exit_code=child.process.exitcode)
+                child.restarts += 1
+                child.restart_at = time.monotonic() + _RESTART_DELAY_S
+                owner = owner_name(child.name, child.process.pid or 0)
+                child.process = None
+                try:
+                    ledger.give_back(owner)
+                except StorageError as error:
+                    log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error), owner=owner)
+            if child.process is None and time.monotonic() >= child.restart_at:
+                self._start(child, context)
+
+    def _join(self) -> None:
+        """Wait for the children to finish what they hold, then end the stubborn ones: their claims come back at the next start."""
+        until = time.monotonic() + self.config.node.drain_timeout
+        for child in self.children:
+            if child.process is None:
+                continue
+            child.process.join(max(0.1, until - time.monotonic()))
+            if child.process.exitcode is None:
+                log.warning("process did not drain in time", name=child.name)
+                child.process.kill()
+                child.process.join()
+
+    def _housekeeping(self, ledger: Ledger, spool: Spool, wake: Wakeups, stopping: threading.Event) -> None:
+        """Purges originals whose deliveries are done, and rows and receipts whose retention is over."""
+        while not stopping.is_set():
+            try:
+                purged = ledger.purge(spool, self.config.retention)
+                if purged:
+                    log.info("purged", purged=purged)
+            except StorageError as error:
+                log.warning("housekeeping put off", error=logs.describe(error))
+            except Exception:
+                log.error("housekeeping failed", exc_info=True)
+            if wake.delivered.wait(_HOUSEKEEPING_S):
+                wake.delivered.clear()
+                stopping.wait(_HOUSEKEEPING_S / 4)
+
+
+def owner_name(name: str, pid: int) -> str:
+    """What a process signs its claims with: unique over hosts and restarts."""
+    return f"{os.uname().nodename}/{name}/{pid}"
+
+
+def child_main(target: Callable[..., None], name: str, parent: int, config: Config, arguments: tuple[Any, ...]) -> None:
+    """First code of every child: die with the parent, leave signals to it, log like it."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logs.configure(config.node.log_format, config.node.log_level)
+    target(name, *arguments)
+
+
+def worker_main(name: str, config: Config, wake: Wakeups, number: int) -> None:
+    """A worker process."""
+    from radanon_node.pipeline.worker import run_worker
+
+    run_worker(config, owner_name(name, os.getpid()), wake.stop, wake.received, wake.released)
+
+
+def sender_main(name: str, config: Config, wake: Wakeups) -> None:
+    """The sender process."""
+    from radanon_node.network.sender import Sender
+
+    ledger, spool, seal = open_store(config)
+    Sender(config, ledger, spool, seal, wake.released, wake.delivered, owner_name(name, os.getpid())).run(wake.stop)
