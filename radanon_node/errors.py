@@ -9,9 +9,10 @@ The tree::
     │   ├── DiskLow            free space is below ``listener.min_free_disk``
     │   └── LedgerUnavailable  the database does not answer or refused the transaction
     ├── LeaseLost              another owner holds the work item now; the result must be thrown away
-    └── DeliveryError          a destination did not take an instance
-        ├── DeliveryRefused    it may take it later (A7xx, no association, abort, time-out)
-        └── DeliveryFailed     it says it never will (A9xx, Cxxx, 01xx) or took no presentation context
+    ├── DeliveryError          a destination did not take an instance
+    │   ├── DeliveryRefused    it may take it later (A7xx, no association, abort, time-out)
+    │   └── DeliveryFailed     it says it never will (A9xx, Cxxx, 01xx) or took no presentation context
+    └── AssociationEnded       a calling peer went away or broke the protocol; ends its association and nothing else
 
 No exception text carries a value out of a data set: texts are logged and shown.
 """
@@ -133,8 +134,29 @@ class DeliveryRefused(DeliveryError):
     """The destination may take it later: retry with backoff."""
 
 
+class Unreachable(DeliveryRefused):
+    """The destination as a whole does not take anything now: it is down, no instance is to blame."""
+
+
 class DeliveryFailed(DeliveryError):
     """The destination says it will never take it: counts an attempt, ends as ``failed``."""
+
+
+class AssociationEnded(RadanonError):
+    """An incoming association cannot go on.
+
+    Parameters
+    ----------
+    why : str
+        A stable word for the log: ``aborted_by_peer``, ``connection_lost``, ``idle``, ``invalid_pdu``, ...
+    abort : tuple of (int, int) or None
+        Source and reason of the A-ABORT that the peer is sent (PS3.8 Table 9-26); None = nothing is sent.
+    """
+
+    def __init__(self, why: str, abort: tuple[int, int] | None = None) -> None:
+        self.why = why
+        self.abort = abort
+        super().__init__(why)
 
 
 # DIMSE status codes of the Storage service (PS3.4 Table B.2-1).

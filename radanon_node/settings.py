@@ -82,7 +82,8 @@ class NodeSettings(Settings):
 
 class CallerSettings(Settings):
     ae_title: AETitle
-    host: str | None = Field(None, description="Address the caller must come from; null = any.")
+    host: str | None = Field(None, description="Address, network (10.1.0.0/16) or name the caller must come from; null = any.")
+    port: Port | None = Field(None, description="Where it listens itself: Storage Commitment results that come later are reported there.")
 
 
 def _caller(value: object) -> object:
