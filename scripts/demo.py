@@ -22,10 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from radanon_node.pixels.codec import open_image
-from radanon_node.pixels.instance import read_instance
 from radanon_node.pixels.picture import before_after_png
 from radanon_node.pixels.view import views
 from radanon_node.training.demo_films import write_demo_films
+
+from radanon_node.pixels.instance import read_instance
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,7 +65,8 @@ def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
     folder.mkdir()
     http, dicom = free_port(), free_port()
     settings = {
-        "Name": "archive", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": http, "DicomPort": dicom,
+        "Name": "archive", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
+        "HttpPort": http, "DicomPort": dicom,
         "DicomAet": "ARCHIVE", "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomCheckCalledAet": False, "Plugins": [],
     }  # fmt: skip
     path = folder / "orthanc.json"
@@ -90,8 +92,11 @@ def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
 def node(out: Path, archive_port: int) -> Iterator[int]:
     """The node under the repository's default configuration, with free ports; yields its DICOM port."""
     text = (ROOT / "config.yaml").read_text()
-    for old, new in (("port: 11112", "port: 0"), ("port: 4242", f"port: {archive_port}"), ("ae_title: ORTHANC", "ae_title: ARCHIVE"),
-                     ("log_format: console", "log_format: json"), ("port: 8080", "port: 0"), ("min_free_disk: 2GiB", "min_free_disk: 200MiB")):
+    changes = {
+        "port: 11112": "port: 0", "port: 4242": f"port: {archive_port}", "port: 8080": "port: 0", "ae_title: ORTHANC": "ae_title: ARCHIVE",
+        "log_format: console": "log_format: json", "min_free_disk: 2GiB": "min_free_disk: 200MiB",
+    }  # fmt: skip
+    for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
     config = out / "config.yaml"
