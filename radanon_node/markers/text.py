@@ -1,0 +1,158 @@
+"""Printed text in pictures: where it is, on single frames and in loops.
+
+Text overlays of screens are found with DBNet at the picture's own scale (text of 6 pixels is still found there); flat parts of the
+picture are left out. `text_regions` is the one call the pipeline needs; judging what stays is in `text_judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radanon_node.markers.text_boxes import BLOCK, busy_blocks, busy_parts, text_boxes
+from radanon_node.markers.text_judge import Matcher, check_text_share, judge_text
+from radanon_node.markers.text_net import TextNets
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source
+
+__all__ = ["FrameSource", "TextDetector", "judge_text", "text_regions"]
+
+FrameSource = Sequence[GrayFrame]
+"""Frames by index; may decode them lazily."""
+
+_LEAST_CONTRAST = 12
+_LARGEST_PART = 32  # blocks: 1024 pixels, which bounds the memory of one run of the net
+_SMALL = 24
+"""A picture smaller than this on a side is enlarged: the net needs about 32 pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextThresholds:
+    """Where the net's map becomes boxes.
+
+    Parameters
+    ----------
+    pixel, box : float
+        Probability of a pixel, and mean under a box.
+    unclip : float
+        Growth of the shrunk kernels, in units of area / perimeter.
+    """
+
+    pixel: float = 0.3
+    box: float = 0.5
+    unclip: float = 1.6
+
+
+class TextDetector:
+    """Finds and reads printed text.
+
+    Parameters
+    ----------
+    nets : TextNets
+    thresholds : TextThresholds
+    """
+
+    def __init__(self, nets: TextNets, thresholds: TextThresholds | None = None) -> None:
+        self._nets = nets
+        self._thresholds = thresholds or TextThresholds()
+
+    @classmethod
+    def load(cls, threads: int = 1) -> TextDetector:
+        """With the networks of the installed rapidocr wheel; nothing is downloaded.
+
+        Raises
+        ------
+        ConfigError
+            The wheel is missing or holds other files than those tested.
+        """
+        return cls(TextNets.load(threads))
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 that names both networks, for receipts."""
+        return self._nets.digest
+
+    def detect(self, frames: Sequence[GrayFrame]) -> list[list[Detection]]:
+        """Find text on single frames.
+
+        Parameters
+        ----------
+        frames : sequence of GrayFrame
+            Of any sizes.
+
+        Returns
+        -------
+        list of list of Detection
+            Per frame: kind ``TEXT``, source ``TEXT_MODEL``; the result of a frame does not depend on the others.
+        """
+        return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: GrayFrame) -> list[Detection]:
+        rows, columns = frame.shape
+        if min(rows, columns) < _SMALL:
+            return []
+        found = []
+        for part in busy_parts(busy_blocks(frame, _LEAST_CONTRAST), _LARGEST_PART):
+            window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(rows, columns)
+            found += self.detect_window(frame, window)
+        return found
+
+    def detect_window(self, frame: GrayFrame, window: Box) -> list[Detection]:
+        """Find text in one part of a frame; boxes are in the frame's pixels."""
+        probability = self._nets.text_probability(frame[window.y0:window.y1, window.x0:window.x1])
+        limits = self._thresholds
+        return [Detection(Box(box.x0 + window.x0, box.y0 + window.y0, box.x1 + window.x0, box.y1 + window.y0), Kind.TEXT,
+                          min(score, 1.0), Source.TEXT_MODEL)
+                for box, score in text_boxes(probability, limits.pixel, limits.box, limits.unclip)]
+
+    def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
+        """Read the text under each box, in memory only.
+
+        Returns
+        -------
+        list of (str, float)
+            Reading and its mean confidence; an empty string where nothing was read.
+        """
+        rows, columns = frame.shape
+        crops: list[GrayFrame] = []
+        for box in boxes:
+            part = box.clipped(rows, columns)
+            crop = frame[part.y0:part.y1, part.x0:part.x1] if part.area else frame[:1, :1]
+            crops.append(np.pad(crop, ((1, 1), (2, 2)), mode="edge"))
+        return self._nets.read(crops)
+
+
+def text_regions(detector: TextDetector, frames: FrameSource, *, modality: str, identifiers: Matcher | None,
+                 retain: Sequence[str] = (), max_text_share: float = 1.0) -> list[Region]:
+    """Find and judge the text of an object: the pipeline's one call.
+
+    Parameters
+    ----------
+    detector : TextDetector
+    frames : sequence of GrayFrame
+        All frames of the object, of one size, by index.
+    modality : str
+    identifiers : Matcher or None
+    retain : sequence of str
+    max_text_share : float
+        See `check_text_share`.
+
+    Returns
+    -------
+    list of Region
+        ``frames`` None for what stands on all frames.
+
+    Raises
+    ------
+    HoldInstance
+        ``too_much_text``.
+    """
+    regions: list[Region] = []
+    for index in range(len(frames)):
+        frame = frames[index]
+        judged = judge_text(frame, detector.detect([frame])[0], reader=detector, modality=modality, identifiers=identifiers, retain=retain)
+        check_text_share(judged, frame.shape[0], frame.shape[1], max_text_share)
+        which = None if len(frames) == 1 else (index,)
+        regions += [Region(r.box, r.verdict, r.kind, r.confidence, r.source, r.why, which) for r in judged]
+    return regions

@@ -1,0 +1,135 @@
+"""From a probability map of text to boxes, and which parts of a picture are worth a look at all."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.pipeline.types import Box, GrayFrame
+
+BLOCK = 32
+"""Side of the blocks in which flat parts of a picture are left out, pixels."""
+
+
+def text_boxes(probability: NDArray[np.float32], threshold: float, box_threshold: float, unclip: float) -> list[tuple[Box, float]]:
+    """Boxes around the connected parts of a DBNet map (Liao et al. 2020, section 3.4).
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (rows, columns)
+    threshold : float
+        A pixel above it belongs to a kernel.
+    box_threshold : float
+        Mean probability under the rotated rectangle that a kernel must have.
+    unclip : float
+        The net marks shrunk kernels; they are grown by ``area * unclip / perimeter``.
+
+    Returns
+    -------
+    list of (Box, float)
+        Upright boxes and their scores. A tilted line comes back as a staircase of boxes along it, not as one that covers a corner
+        of the picture.
+    """
+    rows, columns = probability.shape
+    kernels = cv2.dilate((probability > threshold).astype(np.uint8), np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(kernels, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    found: list[tuple[Box, float]] = []
+    for contour in contours:
+        (x, y), (width, height), angle = cv2.minAreaRect(contour)
+        if min(width, height) < 2:
+            continue
+        score = _mean_under(probability, cv2.boxPoints(((x, y), (width, height), angle)))
+        if score < box_threshold:
+            continue
+        grow = 2 * width * height * unclip / (2 * (width + height))
+        found += [(box, score) for box in _staircase(x, y, width + grow, height + grow, angle, rows, columns)]
+    return found
+
+
+def _mean_under(probability: NDArray[np.float32], corners: NDArray[np.float32]) -> float:
+    low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, None)
+    high = np.ceil(corners.max(axis=0)).astype(int) + 1
+    part = probability[low[1]:high[1], low[0]:high[0]]
+    mask = np.zeros(part.shape, np.uint8)
+    cv2.fillPoly(mask, [(corners - low).astype(np.int32)], 1)
+    return float(cv2.mean(part, mask)[0])
+
+
+def _staircase(x: float, y: float, width: float, height: float, angle: float, rows: int, columns: int) -> list[Box]:
+    long, short = max(width, height), min(width, height)
+    tilt = np.deg2rad(angle if width >= height else angle + 90)
+    along = np.array([np.cos(tilt), np.sin(tilt)])
+    across = np.array([-along[1], along[0]])
+    # Where the line is nearly level or upright, or short, one box is tight enough.
+    wasteful = long * abs(along[0] * along[1]) > 1.5 * short
+    pieces = int(np.ceil(long / short)) if wasteful else 1
+    boxes = []
+    for piece in range(pieces):
+        start, stop = (-long / 2 + long * edge / pieces for edge in (piece, piece + 1))
+        corners = np.array([[x, y] + along * s + across * a for s in (start, stop) for a in (-short / 2, short / 2)])
+        low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
+        box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(rows, columns)
+        if box.width > 0 and box.height > 0:
+            boxes.append(box)
+    return boxes
+
+
+def busy_blocks(gray: GrayFrame, contrast: int) -> NDArray[np.bool_]:
+    """Which 32 x 32 blocks (or their neighbours) have a range of at least `contrast` gray levels: text needs contrast.
+
+    Returns
+    -------
+    ndarray of bool, shape (ceil(rows / 32), ceil(columns / 32))
+    """
+    rows, columns = gray.shape
+    padded = np.pad(gray, ((0, -rows % BLOCK), (0, -columns % BLOCK)), mode="edge")
+    tiles = padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK)
+    span = tiles.max(axis=(1, 3)).astype(np.int16) - tiles.min(axis=(1, 3))
+    # A letter cut by a block's edge may leave a stroke with little of its contrast on the other side: look at the neighbours too.
+    return cv2.dilate((span >= contrast).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def busy_parts(busy: NDArray[np.bool_], largest: int, gap: int = 2) -> list[Box]:
+    """Rectangles of blocks that hold all busy ones: a recursive X-Y cut along empty bands at least `gap` blocks wide.
+
+    Parameters
+    ----------
+    busy : ndarray of bool
+        From `busy_blocks`.
+    largest : int
+        Longest side of a part, in blocks; a longer one is cut there with an overlap of three blocks.
+    gap : int
+        Narrower empty bands are not worth a cut.
+
+    Returns
+    -------
+    list of Box
+        In blocks.
+    """
+    return _cut(busy, Box(0, 0, busy.shape[1], busy.shape[0]), largest, gap)
+
+
+def _cut(busy: NDArray[np.bool_], part: Box, largest: int, gap: int) -> list[Box]:
+    ys, xs = np.nonzero(busy[part.y0:part.y1, part.x0:part.x1])
+    if len(ys) == 0:
+        return []
+    part = Box(part.x0 + int(xs.min()), part.y0 + int(ys.min()), part.x0 + int(xs.max()) + 1, part.y0 + int(ys.max()) + 1)
+    inside = busy[part.y0:part.y1, part.x0:part.x1]
+    for axis in (0, 1):
+        used = np.flatnonzero(inside.any(axis=1 - axis))
+        steps = np.diff(used)
+        if len(steps) and steps.max() > gap:
+            at = int(used[steps.argmax()]) + 1
+            return [piece for half in _halves(part, axis, at, at) for piece in _cut(busy, half, largest, gap)]
+    for axis, length in ((0, part.height), (1, part.width)):
+        if length > largest:
+            middle = length // 2
+            return [piece for half in _halves(part, axis, middle + 2, middle - 1) for piece in _cut(busy, half, largest, gap)]
+    return [part]
+
+
+def _halves(part: Box, axis: int, first_end: int, second_start: int) -> tuple[Box, Box]:
+    if axis == 0:
+        return Box(part.x0, part.y0, part.x1, part.y0 + first_end), Box(part.x0, part.y0 + second_start, part.x1, part.y1)
+    return Box(part.x0, part.y0, part.x0 + first_end, part.y1), Box(part.x0 + second_start, part.y0, part.x1, part.y1)

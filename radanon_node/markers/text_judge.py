@@ -1,0 +1,182 @@
+"""What becomes of printed text: everything goes, except harmless words of the screen that are read beyond doubt.
+
+Doubt removes. A box stays only if its reading, as a whole, is one of the patterns of `data/allowed_text.yaml` for the modality, with a
+confidence above the floor, at a width that fits the reading, and is no identifier of this patient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+import yaml
+
+from radanon_node.errors import HoldInstance, Reason
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Verdict
+
+
+class Reader(Protocol):
+    """Reads lines of text: `TextDetector` does."""
+
+    def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]: ...
+
+
+class Matcher(Protocol):
+    """Knows this patient's identifiers: `tags.identifiers.Identifiers` does."""
+
+    def matches(self, text: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """Full-match patterns of harmless text for one modality.
+
+    Parameters
+    ----------
+    patterns : tuple of re.Pattern
+    confidence : float
+        Least confidence of a reading, 0..1.
+    largest_tick : int
+        Bare numbers up to it may be ticks of a scale; -1 where there are none.
+    """
+
+    patterns: tuple[re.Pattern[str], ...]
+    confidence: float
+    largest_tick: int
+
+    def allows(self, text: str) -> bool:
+        """Whether `text` as a whole is harmless whatever stands beside it.
+
+        Examples
+        --------
+        >>> allow_list("US").allows("TIs 0.6"), allow_list("US").allows("TIs 0.6 Doe")
+        (True, False)
+        """
+        return any(pattern.fullmatch(_normal(text)) for pattern in self.patterns)
+
+    def is_tick(self, text: str) -> bool:
+        """Whether `text` may be a tick of a depth scale."""
+        return text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= self.largest_tick
+
+
+@lru_cache(maxsize=64)
+def allow_list(modality: str) -> AllowList:
+    """The packaged patterns for a Modality (0008,0060); those of ``any`` for one not listed."""
+    raw: dict[str, Any] = yaml.safe_load((files("radanon_node.markers") / "data" / "allowed_text.yaml").read_text("utf-8"))
+    listed = raw["modalities"].get(modality, [])
+    if isinstance(listed, str):
+        listed = raw["modalities"][listed]
+    texts = [*raw["modalities"]["any"], *listed]
+    number, sign = r"\d{1,3}([.,]\d{1,2})?", r" ?[:=]? ?"
+    patterns = tuple(re.compile(text.replace("{n}", number).replace("{s}", sign)) for text in texts)
+    return AllowList(patterns, float(raw["confidence"]), int(raw["scale_ticks"].get(modality, -1)))
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.upper().split())
+
+
+def judge_text(view: GrayFrame, detections: Sequence[Detection], *, reader: Reader | None, modality: str,
+               identifiers: Matcher | None, retain: Sequence[str] = ()) -> list[Region]:
+    """Decide over the detected text of one frame.
+
+    Parameters
+    ----------
+    view : GrayFrame
+        Shape (rows, columns): the frame the boxes were found in.
+    detections : sequence of Detection
+    reader : Reader or None
+        None keeps nothing.
+    modality : str
+        Modality (0008,0060); picks the allow-list.
+    identifiers : Matcher or None
+        None keeps nothing: what cannot be compared cannot be trusted.
+    retain : sequence of str
+        Isolated letters or words of the profile that stay, such as ``("L", "R")``.
+
+    Returns
+    -------
+    list of Region
+        One per detection, in its order. ``why``: ``allowed_text``, ``scale_tick``, ``retained_word``; or ``text``,
+        ``identifier`` (the reading matches this patient), ``reading_unsure``. Never the reading itself.
+    """
+    allowed = allow_list(modality)
+    candidates = [] if reader is None or identifiers is None else [i for i, found in enumerate(detections) if _may_stay(found.box)]
+    whys = ["text"] * len(detections)
+    keeps = [False] * len(detections)
+    if candidates and reader is not None and identifiers is not None:
+        boxes = [found.box for found in detections]
+        words = {_normal(word) for word in retain}
+        for index, (text, confidence) in zip(candidates, reader.read(view, [boxes[i] for i in candidates])):
+            keeps[index], whys[index] = _verdict(text, confidence, index, boxes, allowed, words, identifiers)
+    return [Region(found.box, Verdict.KEEP if keep else Verdict.REDACT, found.kind, found.confidence, found.source, why)
+            for found, keep, why in zip(detections, keeps, whys)]
+
+
+# Nothing on the allow-lists is longer than about 14 characters; reading costs time, so longer lines are not even read.
+_LONGEST = 9.0
+"""Largest width of a candidate in units of its height."""
+
+
+def _may_stay(box: Box) -> bool:
+    return box.height >= 6 and box.width <= _LONGEST * box.height
+
+
+def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], allowed: AllowList, retain: set[str],
+             identifiers: Matcher) -> tuple[bool, str]:
+    text = text.strip()
+    if not text:
+        return False, "reading_unsure"
+    if identifiers.matches(text):
+        return False, "identifier"
+    if confidence < allowed.confidence or not _fits(text, boxes[index]):
+        return False, "reading_unsure"
+    if _normal(text) in retain:
+        return (True, "retained_word") if _alone(index, boxes) else (False, "not_isolated")
+    if allowed.allows(text):
+        return True, "allowed_text"
+    if allowed.is_tick(text):
+        return (True, "scale_tick") if _alone(index, boxes) else (False, "not_isolated")
+    return False, "text"
+
+
+def _fits(text: str, box: Box) -> bool:
+    """Whether a line of that many characters can fill the box: a reader that dropped half of the line must not free the other."""
+    proportion = box.width / box.height
+    return 0.12 * len(text) <= proportion <= 0.85 * len(text) + 0.9
+
+
+def _alone(index: int, boxes: Sequence[Box]) -> bool:
+    """Whether no other text stands within two heights on the same line."""
+    own = boxes[index]
+    reach = Box(own.x0 - 2 * own.height, own.y0, own.x1 + 2 * own.height, own.y1)
+    return all(other is own or reach.intersection(other).width <= 0 or reach.intersection(other).height <= 0.3 * own.height
+               for other in boxes)
+
+
+def text_share(regions: Sequence[Region], rows: int, columns: int) -> float:
+    """Part of a picture under the boxes that would be blacked out, 0..1; overlaps count once."""
+    covered = np.zeros((rows, columns), np.bool_)
+    for region in regions:
+        if region.verdict is Verdict.REDACT:
+            box = region.box.clipped(rows, columns)
+            covered[box.y0:box.y1, box.x0:box.x1] = True
+    return float(covered.mean()) if covered.size else 0.0
+
+
+def check_text_share(regions: Sequence[Region], rows: int, columns: int, limit: float) -> None:
+    """Hold what is mostly text: a scanned paper or a report page is no picture with a few words on it.
+
+    Raises
+    ------
+    HoldInstance
+        ``too_much_text`` where more than `limit` of the picture would be blacked out.
+    """
+    share = text_share(regions, rows, columns)
+    if share > limit:
+        raise HoldInstance(Reason.TOO_MUCH_TEXT, f"text covers {share:.0%} of the picture, more than the limit of {limit:.0%}")

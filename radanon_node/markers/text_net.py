@@ -1,0 +1,155 @@
+"""The two networks of the text pass: PP-OCRv6 detection (DBNet) and recognition (CTC), out of rapidocr's wheel, through ONNX Runtime.
+
+Only the model files of the wheel are used; the package itself is never imported, so none of its download paths can run. The files
+are known by their SHA-256 and anything else is refused.
+
+References
+----------
+Liao et al. 2020, Real-time Scene Text Detection with Differentiable Binarization, AAAI. Apache-2.0 models of PaddleOCR and RapidOCR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from radanon_node.errors import ConfigError
+from radanon_node.pipeline.types import GrayFrame
+
+DETECTION = ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f")
+RECOGNITION = ("PP-OCRv6_rec_small.onnx", "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884")
+STRIDE = 32
+_REC_HEIGHT, _REC_MIN_WIDTH, _REC_MAX_WIDTH, _REC_BATCH = 48, 96, 1600, 8
+
+
+def model_file(name: str, sha256: str) -> Path:
+    """Where a model lies inside the installed wheel.
+
+    Raises
+    ------
+    ConfigError
+        The wheel is not installed, has no such file, or the file is not the one this version was tested with.
+    """
+    spec = importlib.util.find_spec("rapidocr")  # finds, does not import
+    if spec is None or spec.origin is None:
+        raise ConfigError("text models: the package rapidocr is not installed")
+    path = Path(spec.origin).parent / "models" / name
+    if not path.is_file():
+        raise ConfigError(f"text models: rapidocr is installed without {name}; the tested version is 3.10")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise ConfigError(f"text models: {name} is not the file this version was tested with (SHA-256 differs)")
+    return path
+
+
+def _session(path: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle worker takes no CPU
+    # Some channels of the detection net underflow to denormal numbers, which made it 3.5 times slower on the CPUs measured.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextNets:
+    """Both networks, loaded; `digest` names them in receipts."""
+
+    detection: Any
+    recognition: Any
+    characters: tuple[str, ...]
+    digest: str
+
+    @classmethod
+    def load(cls, threads: int = 1) -> TextNets:
+        """Check the files' hashes and open them with `threads` threads each.
+
+        Raises
+        ------
+        ConfigError
+            See `model_file`.
+        """
+        detection = _session(model_file(*DETECTION), threads)
+        recognition = _session(model_file(*RECOGNITION), threads)
+        listed = recognition.get_modelmeta().custom_metadata_map["character"].split("\n")
+        # CTC: class 0 is the blank, the last one the space (PaddleOCR's CTCLabelDecode).
+        classes = recognition.get_outputs()[0].shape[-1]
+        characters = ("", *listed, " ")[:classes]
+        if len(characters) != classes:
+            raise ConfigError("text models: the recogniser's character list does not fit its output")
+        return cls(detection, recognition, characters, hashlib.sha256((DETECTION[1] + RECOGNITION[1]).encode()).hexdigest())
+
+    def text_probability(self, gray: GrayFrame) -> NDArray[np.float32]:
+        """How likely each pixel lies in (the shrunk kernel of) a line of text.
+
+        Parameters
+        ----------
+        gray : GrayFrame
+            Shape (rows, columns); padded to multiples of 32 by its own edge.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, columns), 0..1
+        """
+        rows, columns = gray.shape
+        bottom, right = -rows % STRIDE, -columns % STRIDE
+        if bottom or right:
+            gray = np.pad(gray, ((0, bottom), (0, right)), mode="edge")
+        plane = gray.astype(np.float32)
+        plane *= 2.0 / 255.0
+        plane -= 1.0
+        batch = np.broadcast_to(plane, (1, 3, *plane.shape))
+        output: NDArray[np.float32] = self.detection.run(None, {"x": np.ascontiguousarray(batch)})[0]
+        return output[0, 0, :rows, :columns]
+
+    def read(self, crops: Sequence[GrayFrame]) -> list[tuple[str, float]]:
+        """Recognise one line of upright text per crop.
+
+        Parameters
+        ----------
+        crops : sequence of GrayFrame
+
+        Returns
+        -------
+        list of (str, float)
+            Text and mean confidence of its characters (0 for no text), in the order given.
+        """
+        answers: list[tuple[str, float]] = [("", 0.0)] * len(crops)
+        scaled = [_scaled(crop) for crop in crops]
+        order = sorted(range(len(crops)), key=lambda index: scaled[index].shape[1])
+        for start in range(0, len(order), _REC_BATCH):
+            chosen = order[start:start + _REC_BATCH]
+            width = max(_REC_MIN_WIDTH, *(scaled[index].shape[1] for index in chosen))
+            batch = np.zeros((len(chosen), 3, _REC_HEIGHT, width), np.float32)
+            for row, index in enumerate(chosen):
+                crop = scaled[index]
+                batch[row, :, :, : crop.shape[1]] = crop.astype(np.float32) * (2.0 / 255.0) - 1.0
+            scores: NDArray[np.float32] = self.recognition.run(None, {"x": batch})[0]
+            for row, index in enumerate(chosen):
+                answers[index] = self._decode(scores[row])
+        return answers
+
+    def _decode(self, scores: NDArray[np.float32]) -> tuple[str, float]:
+        best = scores.argmax(axis=1)
+        sure = scores[np.arange(len(best)), best]
+        starts = (best != 0) & np.concatenate(([True], best[1:] != best[:-1]))
+        if not starts.any():
+            return "", 0.0
+        return "".join(self.characters[index] for index in best[starts]).strip(), float(sure[starts].mean())
+
+
+def _scaled(crop: GrayFrame) -> GrayFrame:
+    width = round(crop.shape[1] * _REC_HEIGHT / max(crop.shape[0], 1))
+    width = min(max(width, 16), _REC_MAX_WIDTH)
+    scaled: GrayFrame = cv2.resize(crop, (width, _REC_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return scaled
