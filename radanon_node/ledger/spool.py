@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from radanon_node.errors import DiskLow, StorageError
+from radanon_node.errors import ConfigError, DiskLow, StorageError
 from radanon_node.pipeline.types import Buffer
 
 Known = Callable[[Sequence[str]], Collection[str]]
@@ -144,6 +144,30 @@ class Spool:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             root.chmod(0o700)
             _sync_folder(root)
+
+    def bind(self, ledger_id: str) -> None:
+        """Tie the spool to one ledger for good: with any other, every file would be an orphan and the next sweep would remove it.
+
+        Raises
+        ------
+        ConfigError
+            It belongs to another ledger, for instance because the ledger's file was lost or `ledger.url` was changed.
+        """
+        mark = self._root / "ledger"
+        with _storage_errors("mark"):
+            if not mark.exists():
+                private = self._root / f".ledger.{secrets.token_hex(8)}"
+                with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+                    file.write(ledger_id)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(FileExistsError):
+                    os.link(private, mark)
+                private.unlink()
+                _sync_folder(self._root)
+            found = mark.read_text(encoding="ascii")
+        if found != ledger_id:
+            raise ConfigError(f"ledger.spool: {self._root}: its files belong to another ledger; restore that ledger or use an empty folder")
 
     def begin(self, header: bytes) -> Incoming:
         """Start a file for an instance that is being received.

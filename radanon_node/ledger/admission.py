@@ -1,0 +1,181 @@
+"""How received instances come into the ledger: one durable transaction per batch, resends recognised, conflicts kept apart."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from radanon_node.errors import Reason, StorageError
+from radanon_node.ledger.database import Database
+from radanon_node.ledger.peek import numbers
+from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
+from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.types import Admission, Arrival, State
+
+_RACES = 5
+_IN_DOUBT_S = 120.0  # longer than any statement may take
+
+
+class Admissions(Database):
+    """The receiving side of the ledger."""
+
+    def __init__(self, url: str, seal_key: bytes, spool: Spool, attempts: int = 5) -> None:
+        super().__init__(url, seal_key, spool, attempts)
+        self._doubtful: list[tuple[float, str]] = []
+        self._doubtful_lock = threading.Lock()
+
+    def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
+        """Take received instances in. When it returns, all of them are on stable storage: success may be answered.
+
+        An instance whose SOP Instance UID this route has seen before is compared with the one that is there (transfer syntax and data
+        set bytes): the same content is a ``duplicate``, also of an instance that was delivered or dropped long ago, and its file is
+        removed; other content is a ``conflict``, kept in quarantine. Only then files are read and hashed.
+
+        Parameters
+        ----------
+        arrivals : sequence of Arrival
+            Their files must be sealed. From this call on they are the ledger's: the caller removes none, not even after an error (a
+            commit whose answer was lost may have happened). Those that turn out to have no row are removed by a later call.
+
+        Returns
+        -------
+        list of Admission
+            In the order of `arrivals`.
+
+        Raises
+        ------
+        LedgerUnavailable
+            Refuse the instances (0xA700); a resend is harmless.
+        StorageError
+            The spool cannot read an instance that must be compared; the same.
+        """
+        try:
+            new = self._insert(arrivals)
+            admissions = [Admission(new[arrival.file], "new") if arrival.file in new else self._compare(arrival) for arrival in arrivals]
+        except StorageError:
+            with self._doubtful_lock:
+                self._doubtful += [(time.monotonic(), arrival.file) for arrival in arrivals]
+            raise
+        if self._doubtful:
+            self._settle()
+        return admissions
+
+    def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
+        rows = [self._row(arrival) for arrival in arrivals]
+        with self._write() as connection:
+            statement = _ADMIT[connection.dialect.name]
+            return {row.file: row.id for row in connection.execute(statement, rows)}
+
+    def _row(self, arrival: Arrival) -> dict[str, Any]:
+        identity = json.dumps({"sop_instance_uid": arrival.sop_instance_uid, "calling_ae": arrival.calling_ae})
+        return {
+            "route": arrival.route, "file": arrival.file, "size": arrival.size, "sop_class_uid": arrival.sop_class_uid,
+            "transfer_syntax_uid": arrival.transfer_syntax_uid, "received_at": arrival.received_at,
+            "identity": self.seal.encrypt(identity), "sop_index": self._sop_index(arrival.route, arrival.sop_instance_uid),
+        }
+
+    def _sop_index(self, route: str, sop_instance_uid: str) -> bytes:
+        return self.seal.index("sop", route, sop_instance_uid)
+
+    def _content(self, file: str, transfer_syntax_uid: str) -> bytes:
+        with self.spool.open(file) as opened:
+            return self.seal.content_digest(opened.data, transfer_syntax_uid)
+
+    def _compare(self, arrival: Arrival) -> Admission:
+        content = self._content(arrival.file, arrival.transfer_syntax_uid)
+        columns = instances.c
+        query = (select(columns.id, columns.file, columns.content, columns.transfer_syntax_uid)
+                 .where(columns.sop_index == self._sop_index(arrival.route, arrival.sop_instance_uid), PRIMARY))
+        for _ in range(_RACES):
+            with self._read() as connection:
+                row = connection.execute(query).first()
+            if row is None:  # its retention ended a moment ago
+                new = self._insert([arrival])
+                if new:
+                    return Admission(new[arrival.file], "new")
+                continue
+            seen = row.content
+            if seen is None:
+                try:
+                    seen = self._content(row.file, row.transfer_syntax_uid)
+                except StorageError:
+                    if self.spool.exists(row.file):
+                        raise
+                    # Purged a moment ago: the digest is in the row now. Or lost, which the resend makes good.
+                    if self._replace(row.id, row.file, arrival):
+                        return Admission(row.id, "new")
+                    continue
+            if seen == content:
+                self.spool.remove(arrival.file)
+                return Admission(row.id, "duplicate")
+            return self._set_apart(arrival, content)
+        raise StorageError("ledger: an instance that was resent cannot be compared")
+
+    def _set_apart(self, arrival: Arrival, content: bytes) -> Admission:
+        with self.spool.open(arrival.file) as opened:
+            series, instance = numbers(opened.data)
+        row = self._row(arrival) | {
+            "content": content, "series_number": series, "instance_number": instance,
+            "detail": "another instance with this SOP Instance UID came before on this route",
+        }
+        same = select(instances.c.id).where(instances.c.sop_index == row["sop_index"], instances.c.content == content, CONFLICTING)
+        with self._write() as connection:
+            found = connection.execute(_CONFLICT[connection.dialect.name], [row]).first()
+            if found is not None:
+                return Admission(found.id, "conflict")
+            known = connection.scalar(same)
+        self.spool.remove(arrival.file)
+        return Admission(int(known or 0), "duplicate")
+
+    def _replace(self, instance_id: int, lost: str, arrival: Arrival) -> bool:
+        """Give a row whose file was lost, before anything came of it, the resent one."""
+        columns = instances.c
+        statement = (update(instances)
+                     .where(columns.id == instance_id, columns.file == lost, columns.content.is_(None),
+                            columns.state.not_in([State.RELEASED, State.DELIVERED, State.DROPPED]))
+                     .values(file=arrival.file, size=arrival.size, sop_class_uid=arrival.sop_class_uid, state=State.RECEIVED, due=now(),
+                             transfer_syntax_uid=arrival.transfer_syntax_uid, attempts=0, token=columns.token + 1, owner=None, reason=None,
+                             detail=None, closed_at=None)
+                     .returning(columns.id))
+        with self._write() as connection:
+            return connection.execute(statement).first() is not None
+
+    def _settle(self) -> None:
+        """Remove the files of refused arrivals, once no commit of theirs can still be on its way."""
+        before = time.monotonic() - _IN_DOUBT_S
+        with self._doubtful_lock:
+            names = [name for since, name in self._doubtful if since < before]
+            self._doubtful = [(since, name) for since, name in self._doubtful if since >= before]
+        if names:
+            known = self.known_files(names)
+            for name in names:
+                if name not in known:
+                    self.spool.remove(name)
+
+
+def _admit(dialect: Any) -> Any:
+    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index")
+    return (dialect.insert(instances)
+            .values(state=State.RECEIVED, due=now(), **{name: bindparam(name) for name in columns})
+            .on_conflict_do_nothing(index_elements=["sop_index"], index_where=PRIMARY)
+            .returning(instances.c.id, instances.c.file))
+
+
+def _conflict(dialect: Any) -> Any:
+    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index", "content",
+               "detail", "series_number", "instance_number")
+    return (dialect.insert(instances)
+            .values(state=State.QUARANTINED, reason=Reason.UID_CONFLICT, conflict=True, closed_at=now(),
+                    **{name: bindparam(name) for name in columns})
+            .on_conflict_do_nothing(index_elements=["sop_index", "content"], index_where=CONFLICTING)
+            .returning(instances.c.id))
+
+
+_ADMIT = {"sqlite": _admit(sqlite), "postgresql": _admit(postgresql)}
+_CONFLICT = {"sqlite": _conflict(sqlite), "postgresql": _conflict(postgresql)}

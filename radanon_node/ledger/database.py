@@ -1,0 +1,141 @@
+"""Connections and transactions of the ledger: one code path for SQLite (one machine) and PostgreSQL (many nodes)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, union
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from radanon_node.errors import ConfigError, LedgerUnavailable
+from radanon_node.ledger import schema
+from radanon_node.ledger.schema import audit, instances, now, releases
+from radanon_node.ledger.seal import Seal
+from radanon_node.ledger.spool import Spool
+
+_BUSY_S = 30.0
+_READ = "radanon_read"
+
+
+class Database:
+    """Base of the ledger's parts: engine, transactions, seals. Safe for threads.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL: ``sqlite:///FILE`` or ``postgresql+psycopg://...``.
+    seal_key : bytes
+        The node's key, as from `seal.load_key`.
+    spool : Spool
+        Where the files of its rows are.
+    attempts : int
+        Claims of one instance before it is set aside.
+
+    Raises
+    ------
+    ConfigError
+        The URL is none, or ledger, key and spool do not belong together.
+    LedgerUnavailable
+        The database does not answer.
+    """
+
+    def __init__(self, url: str, seal_key: bytes, spool: Spool, attempts: int = 5) -> None:
+        self.seal = Seal(seal_key)
+        self.spool = spool
+        self.attempts = attempts
+        self._engine = _engine(url)
+        self._reader = self._engine.execution_options(**{_READ: True})
+        with self._write() as connection:
+            self.id = schema.prepare(connection, self.seal.check_value)
+        spool.bind(self.id)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def known_files(self, names: Sequence[str]) -> set[str]:
+        """Those of the spool names that a row refers to (for `Spool.sweep`)."""
+        query = union(*(select(column).where(column.in_(names)) for column in (instances.c.file, releases.c.file)))
+        with self._read() as connection:
+            return set(connection.scalars(query))
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        # On SQLite BEGIN IMMEDIATE: a transaction that reads first and is then refused the write lock could not be waited for.
+        with _unavailable(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with _unavailable(), self._reader.begin() as connection:
+            yield connection
+
+    def _audit(self, connection: Connection, who: str, action: str, reason: str, instance_id: int | None = None,
+               delivery_id: int | None = None) -> None:
+        connection.execute(insert(audit).values(at=now(), who=who, action=action, reason=reason, instance_id=instance_id,
+                                                delivery_id=delivery_id))
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The driver's own text is left out: PostgreSQL's DETAIL lines quote the row.
+        cause = getattr(error, "orig", None) or error
+        raise LedgerUnavailable(f"ledger: {type(cause).__name__}{_sqlite_code(cause)}") from error
+
+
+def _sqlite_code(error: BaseException) -> str:
+    return f" ({error.sqlite_errorname})" if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorname") else ""
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        name = parsed.get_backend_name()
+        if name == "sqlite":
+            return _sqlite(parsed)
+        if name == "postgresql":
+            return _postgresql(parsed)
+    except (ArgumentError, ImportError) as error:
+        raise ConfigError(f"ledger.url: {type(error).__name__}: cannot be used") from error
+    raise ConfigError("ledger.url: must begin with sqlite:/// or postgresql+psycopg://")
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("ledger.url: a ledger in memory would lose what was acknowledged; name a file")
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite gives -wal and -shm the same mode
+    except OSError as error:
+        raise ConfigError(f"ledger.url: {path}: {error.strerror}") from None
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours, see below
+        # FULL syncs the WAL at every commit: an acknowledgement depends on it.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READ, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    # synchronous_commit: a server set to `off` would acknowledge what a power cut can take back.
+    options = "-c synchronous_commit=on -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_size=8, max_overflow=32, pool_recycle=1800,
+                         connect_args={"connect_timeout": 10, "options": options, "application_name": "radanon"})

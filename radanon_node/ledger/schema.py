@@ -1,0 +1,241 @@
+"""Tables of the ledger, for SQLite and PostgreSQL alike, and what keeps them honest.
+
+One column, `due`, is not-before, backoff and lease expiry at once: a row is to be worked on when ``due <= now`` by the database's clock,
+so the items of a crashed worker come back by themselves. It is NULL when nothing is to be done, and the claim indexes hold only the rows
+where it is not: a claim costs the same beside a million finished rows.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from radanon_node.errors import ConfigError
+
+VERSION = "1"
+
+# SQLite numbers rows by itself only in a column declared INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+class now(FunctionElement[float]):
+    """The database's clock, seconds since 1970: all nodes of a ledger share it, whatever their own clocks say."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _now_sqlite(element: now, compiler: SQLCompiler, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _now_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> str:
+    # Stable within the statement, unlike clock_timestamp(): a volatile function could not be compared through an index.
+    return "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"
+
+
+metadata = MetaData()
+
+# Conditions of partial indexes, in the very words the queries must use: SQLite proves nothing about bound values.
+PRIMARY = text("NOT conflict")
+CONFLICTING = text("conflict")
+OPEN = text("instances.state IN ('received', 'processing', 'released')")
+ASIDE = text("instances.state IN ('quarantined', 'failed')")
+PURGEABLE = text("instances.state IN ('delivered', 'dropped') AND instances.file IS NOT NULL")
+RELEASE_PURGEABLE = text("releases.file IS NOT NULL AND releases.closed_at IS NOT NULL")
+
+
+def _partial(condition: Any) -> dict[str, Any]:
+    # In an index's own condition the columns stand without their table's name.
+    bare = text(condition.text.replace("instances.", "").replace("releases.", "")) if hasattr(condition, "text") else condition
+    return {"postgresql_where": bare, "sqlite_where": bare}
+
+
+instances = Table(
+    "instances", metadata,
+    Column("id", _Id, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("due", Double),
+    Column("token", BigInteger, nullable=False, server_default="0"),  # counts claims: fences off the results of lost ones
+    Column("owner", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("route", Text, nullable=False),
+    Column("file", Text),  # NULL once the original is purged
+    Column("size", BigInteger, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("identity", LargeBinary, nullable=False),  # sealed JSON: original SOP Instance UID, calling AE title
+    Column("sop_index", LargeBinary, nullable=False),  # keyed HMAC of route and original SOP Instance UID
+    Column("content", LargeBinary),  # keyed digest of the data set; there before the original is purged
+    Column("conflict", Boolean, nullable=False, server_default=text("false")),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("series_number", BigInteger),
+    Column("instance_number", BigInteger),
+    Column("waived", Text, nullable=False, server_default=""),
+    Column("received_at", Double, nullable=False),
+    Column("closed_at", Double),
+)
+Index("instances_due", instances.c.due, instances.c.id, **_partial(instances.c.due.isnot(None)))
+# One row per instance and route; a conflicting resend has a row of its own, per content.
+Index("instances_one", instances.c.sop_index, unique=True, **_partial(PRIMARY))
+Index("instances_conflict", instances.c.sop_index, instances.c.content, unique=True, **_partial(CONFLICTING))
+Index("instances_file", instances.c.file)
+Index("instances_owner", instances.c.owner, **_partial(instances.c.owner.isnot(None)))
+Index("instances_state", instances.c.route, instances.c.state)
+Index("instances_open", instances.c.received_at, **_partial(OPEN))
+Index("instances_aside", instances.c.id, **_partial(ASIDE))
+Index("instances_purge", instances.c.closed_at, instances.c.id, **_partial(PURGEABLE))
+
+releases = Table(
+    "releases", metadata,
+    Column("instance_id", _Id, ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False),  # the new one
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("file", Text),  # NULL once purged
+    Column("size", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("seal", Text, nullable=False),
+    Column("study_key", Text, nullable=False),
+    Column("receipt", JSON(none_as_null=True)),  # NULL once its retention is over
+    Column("released_at", Double, nullable=False),
+    Column("closed_at", Double),  # when the last destination had it
+)
+Index("releases_file", releases.c.file)
+Index("releases_sop", releases.c.sop_instance_uid)
+Index("releases_time", releases.c.released_at)
+Index("releases_purge", releases.c.closed_at, **_partial(RELEASE_PURGEABLE))
+
+deliveries = Table(
+    "deliveries", metadata,
+    Column("id", _Id, primary_key=True),
+    Column("instance_id", _Id, ForeignKey("instances.id", ondelete="CASCADE"), nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due", Double),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("owner", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("crashes", Integer, nullable=False, server_default="0"),  # claims that nobody finished
+    Column("study_key", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("changed_at", Double, nullable=False),
+)
+Index("deliveries_due", deliveries.c.destination, deliveries.c.due, deliveries.c.id, **_partial(deliveries.c.due.isnot(None)))
+Index("deliveries_study", deliveries.c.destination, deliveries.c.study_key, deliveries.c.due, deliveries.c.id,
+      **_partial(deliveries.c.due.isnot(None)))
+Index("deliveries_one", deliveries.c.instance_id, deliveries.c.destination, unique=True)
+Index("deliveries_owner", deliveries.c.owner, **_partial(deliveries.c.owner.isnot(None)))
+Index("deliveries_state", deliveries.c.destination, deliveries.c.state)
+
+destinations = Table(
+    "destinations", metadata,
+    Column("name", Text, primary_key=True),
+    Column("up", Boolean, nullable=False),
+    Column("changed_at", Double, nullable=False),
+)
+
+audit = Table(
+    "audit", metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("instance_id", BigInteger),  # no foreign keys: the record outlives the rows it speaks of
+    Column("delivery_id", BigInteger),
+    Column("reason", Text, nullable=False),
+)
+Index("audit_instance", audit.c.instance_id)
+
+meta = Table(
+    "meta", metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+_APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER IF NOT EXISTS audit_no_{act} BEFORE {act} ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are permanent'); END"
+        for act in ("update", "delete")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION audit_permanent() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'audit rows are permanent'; END $$",
+        "CREATE OR REPLACE TRIGGER audit_permanent BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_permanent()",
+    ],
+}
+
+
+def prepare(connection: Connection, key_check: str) -> str:
+    """Make what is missing and check that version and key fit, in the caller's transaction.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a writing transaction.
+    key_check : str
+        `Seal.check_value` of the node's key; a new ledger keeps it.
+
+    Returns
+    -------
+    str
+        The ledger's own random id.
+
+    Raises
+    ------
+    ConfigError
+        The ledger was made by another version or with another key.
+    """
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        # Two processes that start at once would both see no table: CREATE IF NOT EXISTS alone races.
+        connection.execute(select(func.pg_advisory_xact_lock(0x7261646E)))
+    if not _has_meta(connection, connection.dialect):
+        for table in metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                connection.execute(CreateIndex(index, if_not_exists=True))
+        for statement in _APPEND_ONLY[dialect]:
+            connection.execute(text(statement))
+    found: dict[str, str] = {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
+    if not found:
+        found = {"version": VERSION, "key_check": key_check, "id": secrets.token_hex(16)}
+        connection.execute(insert(meta), [{"name": name, "value": value} for name, value in found.items()])
+    if found["version"] != VERSION:
+        raise ConfigError(f"ledger.url: the ledger has schema version {found['version']}, this program needs {VERSION}")
+    if found["key_check"] != key_check:
+        raise ConfigError("node.key_file: this is not the key the ledger was made with; restore that key from its backup")
+    return found["id"]
+
+
+def _has_meta(connection: Connection, dialect: Dialect) -> bool:
+    return bool(dialect.has_table(connection, "meta"))

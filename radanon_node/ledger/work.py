@@ -1,0 +1,259 @@
+"""The worker's side of the ledger: claims with a lease and a fencing token, outcomes, purge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select, tuple_, update
+
+from radanon_node.errors import Reason
+from radanon_node.ledger.database import Database
+from radanon_node.ledger.faults import point
+from radanon_node.ledger.schema import PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
+from radanon_node.ledger.types import (
+    DeliveryItem,
+    DeliveryState,
+    Finished,
+    HeldItem,
+    ReleasedItem,
+    RetryItem,
+    State,
+    WorkItem,
+)
+
+_CLOSED: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
+
+
+class Work(Database):
+    """Claims and outcomes of work items."""
+
+    def claim(self, owner: str, limit: int, lease: float) -> list[WorkItem]:
+        """Take due instances, oldest first.
+
+        Parameters
+        ----------
+        owner : str
+            Who claims: one name per process life.
+        limit : int
+            At most so many. An instance that was claimed before (its worker crashed or it failed) comes alone, so that it can take no
+            other down; one whose attempts are used up was claimed and never finished each time: it kills its worker, and is quarantined.
+        lease : float
+            Seconds until the claim lapses unless renewed.
+
+        Returns
+        -------
+        list of WorkItem
+            Empty if nothing is due.
+        """
+        columns = instances.c
+        while self._due(select(literal(1)).where(columns.due <= now()).limit(1)):
+            with self._write() as connection:
+                rows = connection.execute(
+                    select(columns.id, columns.attempts).where(columns.due <= now()).order_by(columns.due, columns.id)
+                    .limit(limit).with_for_update(skip_locked=True)).all()
+                spent = [row.id for row in rows if row.attempts >= self.attempts]
+                if spent:
+                    connection.execute(update(instances).where(columns.id.in_(spent)).values(
+                        state=State.QUARANTINED, reason=Reason.WORKER_KILLED,
+                        detail="every worker that took it died", **_CLOSED))
+                chosen = _fresh_or_alone([row for row in rows if row.attempts < self.attempts])
+                claimed = self._take(connection, chosen, owner, lease) if chosen else []
+            if claimed or not rows:
+                return claimed
+        return []
+
+    def _due(self, query: Any) -> bool:
+        # Looked at without the write lock, so that idle workers do not hold up the listener.
+        with self._read() as connection:
+            return connection.scalar(query) is not None
+
+    def _take(self, connection: Connection, ids: Sequence[int], owner: str, lease: float) -> list[WorkItem]:
+        columns = instances.c
+        rows = connection.execute(
+            update(instances).where(columns.id.in_(ids))
+            .values(state=State.PROCESSING, owner=owner, token=columns.token + 1, attempts=columns.attempts + 1, due=now() + lease)
+            .returning(columns.id, columns.token, columns.route, columns.file, columns.size, columns.sop_class_uid, columns.identity,
+                       columns.transfer_syntax_uid, columns.attempts, columns.waived))
+        items = {row.id: WorkItem(row.id, row.token, row.route, row.file, row.size, row.sop_class_uid,
+                                  json.loads(self.seal.decrypt(row.identity))["sop_instance_uid"], row.transfer_syntax_uid,
+                                  row.attempts - 1, row.waived) for row in rows}
+        return [items[instance_id] for instance_id in ids]
+
+    def renew(self, items: Sequence[WorkItem] | Sequence[DeliveryItem], lease: float) -> list[int]:
+        """Extend claims by `lease` seconds from now; returns the ids whose claim was lost already."""
+        if not items:
+            return []
+        table, state = (deliveries, DeliveryState.SENDING) if isinstance(items[0], DeliveryItem) else (instances, State.PROCESSING)
+        statement = (update(table).where(tuple_(table.c.id, table.c.token).in_([(item.id, item.token) for item in items]),
+                                         table.c.state == state)
+                     .values(due=now() + lease).returning(table.c.id))
+        with self._write() as connection:
+            kept = set(connection.scalars(statement))
+        return [item.id for item in items if item.id not in kept]
+
+    def give_back(self, owner: str) -> int:
+        """The process `owner` is dead: what it had claimed is due at once, its attempts stay counted. Returns how many items."""
+        given = 0
+        with self._write() as connection:
+            for table, state in ((instances, State.PROCESSING), (deliveries, DeliveryState.SENDING)):
+                given += len(connection.execute(
+                    update(table).where(table.c.owner == owner, table.c.state == state).values(due=now(), owner=None)
+                    .returning(table.c.id)).all())
+        return given
+
+    def finish(self, outcomes: Sequence[Finished]) -> list[int]:
+        """Write what became of work items, in one transaction.
+
+        An outcome whose claim was lost (another worker has the item, or has finished it) is thrown away, and the released file that
+        it brought with it.
+
+        Returns
+        -------
+        list of int
+            Ids of the items whose claim was lost.
+        """
+        if not outcomes:
+            return []
+        with self._write() as connection:
+            held = self._held(connection, outcomes)
+            won = [outcome for outcome in outcomes if outcome.id in held]
+            self._finish_released(connection, [outcome for outcome in won if isinstance(outcome, ReleasedItem)])
+            for outcome in won:
+                if isinstance(outcome, HeldItem):
+                    connection.execute(update(instances).where(instances.c.id == outcome.id).values(
+                        state=State.QUARANTINED, reason=outcome.reason, detail=outcome.detail, series_number=outcome.series_number,
+                        instance_number=outcome.instance_number, **_CLOSED))
+                elif isinstance(outcome, RetryItem):
+                    connection.execute(update(instances).where(instances.c.id == outcome.id).values(
+                        self._retry(outcome, held[outcome.id])))
+        lost = [outcome for outcome in outcomes if outcome.id not in held]
+        files = [outcome.release.file for outcome in lost if isinstance(outcome, ReleasedItem)]
+        if files:
+            # After a commit whose answer was lost, the "lost" claim is our own finished one and its file is in use.
+            known = self.known_files(files)
+            for name in files:
+                if name not in known:
+                    self.spool.remove(name)
+        return [outcome.id for outcome in lost]
+
+    def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, int]:
+        """Id -> attempts of the outcomes whose claim still stands, locked in a fixed order."""
+        columns = instances.c
+        rows = connection.execute(
+            select(columns.id, columns.attempts)
+            .where(tuple_(columns.id, columns.token).in_([(outcome.id, outcome.token) for outcome in outcomes]),
+                   columns.state == State.PROCESSING)
+            .order_by(columns.id).with_for_update())
+        return {row.id: row.attempts for row in rows}
+
+    def _retry(self, outcome: RetryItem, attempts: int) -> dict[str, Any]:
+        if outcome.counted and attempts >= self.attempts:
+            return {"state": State.FAILED, "detail": outcome.detail, **_CLOSED}
+        return {"state": State.RECEIVED, "detail": outcome.detail, "due": now() + outcome.delay, "owner": None,
+                "attempts": attempts if outcome.counted else attempts - 1}
+
+    def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem]) -> None:
+        if not outcomes:
+            return
+        connection.execute(
+            update(instances).where(instances.c.id == bindparam("key")).values(
+                state=State.RELEASED, due=None, owner=None, reason=None, detail=None, content=bindparam("digest")),
+            [{"key": outcome.id, "digest": outcome.content or None} for outcome in outcomes])
+        connection.execute(insert(releases).values(released_at=now()), [
+            {"instance_id": outcome.id, "sop_class_uid": outcome.release.sop_class_uid,
+             "sop_instance_uid": outcome.release.sop_instance_uid, "transfer_syntax_uid": outcome.release.transfer_syntax_uid,
+             "file": outcome.release.file, "size": outcome.release.size, "digest": outcome.release.digest,
+             "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt} for outcome in outcomes])
+        connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
+            {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
+            for outcome in outcomes for destination in outcome.destinations])
+
+    def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
+        """Remove files that are no longer needed: released ones of delivered instances, originals that long after delivery.
+
+        File first, row second, each harmless twice: killed in between, the next call finds the row and finishes it. The digest that
+        recognises a resend is in the row before its original goes.
+
+        Parameters
+        ----------
+        originals_after : float
+            Seconds an original is kept after its last delivery.
+        limit : int
+            At most so many files of each kind.
+
+        Returns
+        -------
+        int
+            Files removed.
+        """
+        with self._read() as connection:
+            released = connection.execute(
+                select(releases.c.instance_id, releases.c.file)
+                .where(RELEASE_PURGEABLE, releases.c.closed_at <= now())
+                .order_by(releases.c.closed_at).limit(limit)).all()
+            originals = connection.execute(
+                select(instances.c.id, instances.c.file, instances.c.content, instances.c.transfer_syntax_uid)
+                .where(PURGEABLE, instances.c.closed_at <= now() - originals_after)
+                .order_by(instances.c.closed_at, instances.c.id).limit(limit)).all()
+        self._store_digests(originals)
+        point("purge.before_remove")
+        for row in [*released, *originals]:
+            self.spool.remove(row.file)
+        point("purge.after_remove")
+        with self._write() as connection:
+            for table, column, rows in ((releases, releases.c.instance_id, [row.instance_id for row in released]),
+                                        (instances, instances.c.id, [row.id for row in originals])):
+                if rows:
+                    connection.execute(update(table).where(column.in_(rows)).values(file=None))
+        point("purge.after_mark")
+        return len(released) + len(originals)
+
+    def _store_digests(self, rows: Sequence[Any]) -> None:
+        missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
+        if not missing:
+            return
+        digests = []
+        for row in missing:
+            with self.spool.open(row.file) as opened:
+                digests.append({"key": row.id, "digest": self.seal.content_digest(opened.data, row.transfer_syntax_uid)})
+        with self._write() as connection:
+            connection.execute(update(instances).where(instances.c.id == bindparam("key")).values(content=bindparam("digest")), digests)
+
+    def expire(self, rows_after: float | None, receipts_after: float | None, limit: int = 1000) -> int:
+        """Forget what its retention says: rows of delivered instances (a later resend is then a new instance), receipts.
+
+        Parameters
+        ----------
+        rows_after, receipts_after : float or None
+            Seconds after delivery and after release; None keeps for ever.
+        limit : int
+            At most so many rows of each.
+
+        Returns
+        -------
+        int
+            Rows removed and receipts cleared.
+        """
+        done = 0
+        with self._write() as connection:
+            if rows_after is not None:
+                old = (select(instances.c.id).where(instances.c.state == State.DELIVERED, instances.c.file.is_(None),
+                                                    instances.c.closed_at <= now() - rows_after,
+                                                    ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None)))
+                       .order_by(instances.c.id).limit(limit))
+                done += len(connection.execute(delete(instances).where(instances.c.id.in_(old)).returning(instances.c.id)).all())
+            if receipts_after is not None:
+                old = (select(releases.c.instance_id).where(releases.c.receipt.isnot(None),
+                                                            releases.c.released_at <= now() - receipts_after).limit(limit))
+                done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(old)).values(receipt=None)
+                                               .returning(releases.c.instance_id)).all())
+        return done
+
+
+def _fresh_or_alone(rows: Sequence[Any]) -> list[int]:
+    if rows and rows[0].attempts > 0:
+        return [rows[0].id]
+    return [row.id for row in takewhile(lambda row: row.attempts == 0, rows)]
