@@ -25,7 +25,7 @@ import radanon_node
 from radanon_node import logs
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.ledger.ledger import Ledger
-from radanon_node.ledger.seal import Seal, load_key
+from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
 from radanon_node.settings import Config
 
@@ -65,8 +65,8 @@ def worker_count(config: Config) -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
-def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool, Seal]:
-    """Key, ledger and spool of a configuration; what every command that looks into the node's data begins with.
+def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool]:
+    """Ledger and spool of a configuration, with its key; what every command that looks into the node's data begins with.
 
     Raises
     ------
@@ -75,10 +75,11 @@ def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool,
     StorageError
         Database or folder cannot be used.
     """
-    config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    seal = Seal(load_key(config.node.key_path, create=create_key))
-    ledger = Ledger(config.ledger_url, seal, Spool(config.spool_dir, config.listener.min_free_disk))
-    return ledger, ledger.spool, seal
+    if create_key:
+        config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = load_key(config.node.key_path, create=create_key)
+    spool = Spool(config.spool_dir, config.listener.min_free_disk)
+    return Ledger(config.ledger_url, key, spool, config.worker.attempts), spool
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class Node:
         if not self.config.routes:
             raise ConfigError("routes: none are configured; every association would be rejected")
         new_key = not self.config.node.key_path.exists()
-        ledger, spool, _ = open_store(self.config, create_key=True)
+        ledger, spool = open_store(self.config, create_key=True)
         if new_key:
             log.warning("new key file: back it up", path=str(self.config.node.key_path))
         swept = spool.sweep(ledger.known_files)
@@ -125,7 +126,7 @@ class Node:
             version=radanon_node.__version__,
             pid=os.getpid(),
         )
-        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, spool, wake, stopping), name="housekeeping")
+        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, wake, stopping), name="housekeeping")
         housekeeping.start()
         while not stopping.wait(0.5):
             self._watch(ledger, context)
@@ -184,13 +185,14 @@ class Node:
                 child.process.kill()
                 child.process.join()
 
-    def _housekeeping(self, ledger: Ledger, spool: Spool, wake: Wakeups, stopping: threading.Event) -> None:
+    def _housekeeping(self, ledger: Ledger, wake: Wakeups, stopping: threading.Event) -> None:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over."""
         while not stopping.is_set():
             try:
-                purged = ledger.purge(spool, self.config.retention)
+                purged = ledger.purge(_seconds(self.config.retention.originals) or 0.0)
                 if purged:
                     log.info("purged", purged=purged)
+                ledger.expire(_seconds(self.config.retention.rows), _seconds(self.config.retention.receipts))
             except StorageError as error:
                 log.warning("housekeeping put off", error=logs.describe(error))
             except Exception:
@@ -198,6 +200,11 @@ class Node:
             if wake.delivered.wait(_HOUSEKEEPING_S):
                 wake.delivered.clear()
                 stopping.wait(_HOUSEKEEPING_S / 4)
+
+
+def _seconds(retention: float | str) -> float | None:
+    """A retention setting in seconds; None for its words (``forever``, ``purge on delivery``)."""
+    return None if isinstance(retention, str) else retention
 
 
 def owner_name(name: str, pid: int) -> str:
@@ -227,5 +234,5 @@ def sender_main(name: str, config: Config, wake: Wakeups) -> None:
     """The sender process."""
     from radanon_node.network.sender import Sender
 
-    ledger, spool, seal = open_store(config)
-    Sender(config, ledger, spool, seal, wake.released, wake.delivered, owner_name(name, os.getpid())).run(wake.stop)
+    ledger, spool = open_store(config)
+    Sender(config, ledger, spool, ledger.seal, wake.released, wake.delivered, owner_name(name, os.getpid())).run(wake.stop)

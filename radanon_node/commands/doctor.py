@@ -1,0 +1,171 @@
+"""``radanon doctor``: the first support step. Checks what the node needs and says what to do about what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from radanon_node.commands.common import add_config_argument, load_config, print_json
+from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RadanonError
+from radanon_node.ledger.seal import load_key
+from radanon_node.logs import describe
+from radanon_node.markers.rules import load_rules
+from radanon_node.markers.weights import find_weights
+from radanon_node.network.check import check_destination
+from radanon_node.node import open_store
+from radanon_node.settings import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    result: Literal["ok", "warning", "failed"]
+    detail: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    findings = [Finding("configuration", "ok", "valid")]
+    for check in (_key, _store, _disk, _weights, _text_model, _ocr, _rules, _table, _device, _routes, _destinations):
+        findings += list(check(config))
+    failed = any(finding.result == "failed" for finding in findings)
+    if args.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.result:8} {finding.check}: {finding.detail}")
+    return EXIT_FAILURE if failed else EXIT_OK
+
+
+def _tried(check: str, step: Callable[[], str]) -> Finding:
+    """The step's sentence, or what went wrong in words for an administrator."""
+    try:
+        return Finding(check, "ok", step())
+    except ConfigError as error:
+        return Finding(check, "failed", "; ".join(error.problems))
+    except (RadanonError, OSError, RuntimeError, ImportError) as error:
+        return Finding(check, "failed", describe(error))
+
+
+def _key(config: Config) -> Iterator[Finding]:
+    path = config.node.key_path
+    if not path.exists():
+        yield Finding("key file", "warning", f"{path} does not exist yet; the first start of the node makes it")
+        return
+
+    def check() -> str:
+        load_key(path, create=False)
+        return f"{path}, readable by its owner alone; keep a backup"
+
+    yield _tried("key file", check)
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    if not config.node.key_path.exists():
+        return
+
+    def check() -> str:
+        ledger, _ = open_store(config)
+        counts = ledger.status()["states"]
+        ledger.close()
+        return f"ledger opens; {sum(counts.values())} instances, {counts['quarantined']} quarantined, {counts['failed']} failed"
+
+    yield _tried("ledger and spool", check)
+    spool = config.spool_dir
+    if spool.exists() and stat.S_IMODE(spool.stat().st_mode) & 0o077:
+        yield Finding("spool", "failed", f"{spool} is open to other users; chmod 700 it")
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    folder = next(parent for parent in (config.spool_dir, *config.spool_dir.resolve().parents) if parent.exists())
+    free, floor = shutil.disk_usage(folder).free, config.listener.min_free_disk
+    detail = f"{free / 2**30:.1f} GiB free for the spool; C-STORE is refused below {floor / 2**30:.1f} GiB"
+    yield Finding("disk", "failed" if free < floor else "warning" if free < 2 * floor else "ok", detail)
+
+
+def _weights(config: Config) -> Iterator[Finding]:
+    def check() -> str:
+        found = find_weights(config.worker.weights, config.worker.weights_sha256)
+        if found is None:
+            raise ConfigError("no packaged weights are installed: films would be quarantined as model_missing")
+        return f"{found.path.name}, sha256 {found.sha256[:16]}..., as named"
+
+    yield _tried("marker weights", check)
+
+
+def _text_model(config: Config) -> Iterator[Finding]:
+    def check() -> str:
+        from radanon_node.markers.text import TextDetector
+
+        TextDetector.load(1)
+        return "loaded, hash as pinned"
+
+    yield _tried("text model", check)
+
+
+def _ocr(config: Config) -> Iterator[Finding]:
+    program = shutil.which("tesseract")
+    if program is None:
+        yield Finding("tesseract", "failed", "not found on PATH; apt-get install tesseract-ocr")
+        return
+    yield Finding("tesseract", "ok", program)
+
+
+def _rules(config: Config) -> Iterator[Finding]:
+    for name, profile in config.profiles.items():
+        if profile.pixels.regions:
+            yield _tried(f"device rules of profile {name}", lambda paths=profile.pixels.regions: f"{len(load_rules(paths))} rules")  # type: ignore[misc]
+
+
+def _table(config: Config) -> Iterator[Finding]:
+    for name, profile in config.profiles.items():
+        table = profile.pseudonyms.table
+        if table is not None:
+            readable = table.exists() and os.access(table, os.R_OK)
+            yield Finding(f"pseudonym table of profile {name}", "ok" if readable else "failed", f"{table}" if readable else f"{table} is not readable")
+
+
+def _device(config: Config) -> Iterator[Finding]:
+    wanted = config.worker.device
+    try:
+        import torch
+
+        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    except ImportError:
+        gpus = []
+    if wanted.startswith("cuda") and not gpus:
+        yield Finding("device", "failed", f"worker.device is {wanted}, but PyTorch finds no CUDA GPU")
+    else:
+        yield Finding("device", "ok", f"{wanted}; GPUs: {', '.join(gpus) or 'none'}; cores: {len(os.sched_getaffinity(0))}")
+
+
+def _routes(config: Config) -> Iterator[Finding]:
+    if not config.routes:
+        yield Finding("routes", "failed", "none are configured: every association would be rejected")
+    for name in config.destinations:
+        if not any(name in route.destinations for route in config.routes):
+            yield Finding(f"destination {name}", "warning", "no route sends to it")
+
+
+def _destinations(config: Config) -> Iterator[Finding]:
+    for name, destination in config.destinations.items():
+        if destination.directory is not None:
+            folder: Path = destination.directory
+            parent = next(item for item in (folder, *folder.resolve().parents) if item.exists())
+            writable = os.access(parent, os.W_OK)
+            yield Finding(f"destination {name}", "ok" if writable else "failed", f"{folder} is {'' if writable else 'not '}writable")
+        else:
+            yield _tried(f"destination {name}", lambda destination=destination: check_destination(destination))  # type: ignore[misc]

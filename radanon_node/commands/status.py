@@ -1,0 +1,60 @@
+"""``radanon status``: counts per state, route and destination."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from radanon_node.commands.common import add_config_argument, load_config, print_json
+from radanon_node.errors import EXIT_OK
+from radanon_node.ledger.ledger import Ledger
+from radanon_node.node import open_store
+from radanon_node.settings import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    ledger, _ = open_store(config)
+    status = full_status(config, ledger)
+    if args.json:
+        print_json(status)
+    else:
+        _print(status)
+    return EXIT_OK
+
+
+def full_status(config: Config, ledger: Ledger) -> dict[str, Any]:
+    """The ledger's counts, with every configured route and destination named, and the disk."""
+    status = ledger.status()
+    for route in config.routes:
+        status["routes"].setdefault(route.ae_title, dict.fromkeys(status["states"], 0))
+    for name in config.destinations:
+        status["destinations"].setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
+    status["disk"] = {"free": shutil.disk_usage(config.spool_dir).free, "min_free": config.listener.min_free_disk}
+    return status
+
+
+def _print(status: dict[str, Any]) -> None:
+    console = Console()
+    states = list(status["states"])
+    table = Table("route", *states)
+    for route, counts in sorted(status["routes"].items()):
+        table.add_row(route, *(str(counts[state]) for state in states))
+    table.add_row("all", *(str(status["states"][state]) for state in states))
+    console.print(table)
+    table = Table("destination", "up", "waiting", "delivered", "failed")
+    for name, row in sorted(status["destinations"].items()):
+        table.add_row(name, "yes" if row["up"] else "NO", str(row["waiting"]), str(row["delivered"]), str(row["failed"]))
+    console.print(table)
+    disk = status["disk"]
+    console.print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
+                  f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")
