@@ -10,7 +10,8 @@ The tree::
     │   └── LedgerUnavailable  the database does not answer or refused the transaction
     ├── LeaseLost              another owner holds the work item now; the result must be thrown away
     ├── DeliveryError          a destination did not take an instance
-    │   ├── DeliveryRefused    it may take it later (A7xx, no association, abort, time-out)
+    │   ├── DeliveryRefused    it may take it later (A7xx, abort, time-out, connection lost)
+    │   │   └── Unreachable    nothing can be delivered there now: no connection, no association, its disk is full
     │   └── DeliveryFailed     it says it never will (A9xx, Cxxx, 01xx) or took no presentation context
     └── AssociationEnded       a calling peer went away or broke the protocol; ends its association and nothing else
 
