@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,20 +13,13 @@ from radanon_node.errors import Reason, StorageError
 from radanon_node.ledger.database import Database
 from radanon_node.ledger.peek import numbers
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
-from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Admission, Arrival, State
 
 _RACES = 5
-_IN_DOUBT_S = 120.0  # longer than any statement may take
 
 
 class Admissions(Database):
     """The receiving side of the ledger."""
-
-    def __init__(self, url: str, seal_key: bytes, spool: Spool, attempts: int = 5) -> None:
-        super().__init__(url, seal_key, spool, attempts)
-        self._doubtful: list[tuple[float, str]] = []
-        self._doubtful_lock = threading.Lock()
 
     def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
         """Take received instances in. When it returns, all of them are on stable storage: success may be answered.
@@ -40,8 +31,8 @@ class Admissions(Database):
         Parameters
         ----------
         arrivals : sequence of Arrival
-            Their files must be sealed. From this call on they are the ledger's: the caller removes none, not even after an error (a
-            commit whose answer was lost may have happened). Those that turn out to have no row are removed by a later call.
+            Their files must be sealed. On success the ledger has kept or removed each. After an error the caller removes a file only
+            once `known_files` says that no row has it: a commit whose answer was lost may have happened.
 
         Returns
         -------
@@ -55,16 +46,8 @@ class Admissions(Database):
         StorageError
             The spool cannot read an instance that must be compared; the same.
         """
-        try:
-            new = self._insert(arrivals)
-            admissions = [Admission(new[arrival.file], "new") if arrival.file in new else self._compare(arrival) for arrival in arrivals]
-        except StorageError:
-            with self._doubtful_lock:
-                self._doubtful += [(time.monotonic(), arrival.file) for arrival in arrivals]
-            raise
-        if self._doubtful:
-            self._settle()
-        return admissions
+        new = self._insert(arrivals)
+        return [Admission(new[arrival.file], "new") if arrival.file in new else self._compare(arrival) for arrival in arrivals]
 
     def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
@@ -145,18 +128,6 @@ class Admissions(Database):
                      .returning(columns.id))
         with self._write() as connection:
             return connection.execute(statement).first() is not None
-
-    def _settle(self) -> None:
-        """Remove the files of refused arrivals, once no commit of theirs can still be on its way."""
-        before = time.monotonic() - _IN_DOUBT_S
-        with self._doubtful_lock:
-            names = [name for since, name in self._doubtful if since < before]
-            self._doubtful = [(since, name) for since, name in self._doubtful if since >= before]
-        if names:
-            known = self.known_files(names)
-            for name in names:
-                if name not in known:
-                    self.spool.remove(name)
 
 
 def _admit(dialect: Any) -> Any:

@@ -29,8 +29,8 @@ class Database:
     ----------
     url : str
         SQLAlchemy URL: ``sqlite:///FILE`` or ``postgresql+psycopg://...``.
-    seal_key : bytes
-        The node's key, as from `seal.load_key`.
+    seal : Seal or bytes
+        Of the node's key (`seal.load_key`).
     spool : Spool
         Where the files of its rows are.
     attempts : int
@@ -44,8 +44,8 @@ class Database:
         The database does not answer.
     """
 
-    def __init__(self, url: str, seal_key: bytes, spool: Spool, attempts: int = 5) -> None:
-        self.seal = Seal(seal_key)
+    def __init__(self, url: str, seal: Seal | bytes, spool: Spool, attempts: int = 5) -> None:
+        self.seal = Seal(seal) if isinstance(seal, bytes) else seal
         self.spool = spool
         self.attempts = attempts
         self._engine = _engine(url)

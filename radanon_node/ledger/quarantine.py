@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from radanon_node.errors import StorageError
+from radanon_node.errors import WAIVABLE, Reason, StorageError
 from radanon_node.ledger.database import Database
 from radanon_node.ledger.schema import ASIDE, audit, deliveries, instances, now, releases
 from radanon_node.ledger.types import AuditEntry, DeliveryState, QuarantineEntry, State
 
 _ENTRY = (instances.c.id, instances.c.state, instances.c.reason, instances.c.detail, instances.c.route, instances.c.received_at,
           instances.c.series_number, instances.c.instance_number, instances.c.attempts)
+_WAIVABLE = WAIVABLE | {Reason.UID_CONFLICT}
 
 
 class UnknownEntry(LookupError):
@@ -61,13 +62,18 @@ class Quarantine(Database):
         return opened
 
     def quarantine_retry(self, instance_id: int, who: str, reason: str = "") -> None:
-        """Work on it again with fresh attempts, under the rules of today. Where a destination failed, its deliveries are tried again."""
+        """Work on it again with fresh attempts, under the rules of today. Where a destination failed, its deliveries are tried again.
+
+        ValueError for a ``uid_conflict``: no rule makes it right, a person releases or drops it.
+        """
         self._requeue(instance_id, who, "quarantine retry", reason, waived=False)
 
     def quarantine_release(self, instance_id: int, who: str, reason: str) -> None:
         """Let the verdict pass: it is worked on again with its reason code waived (`WorkItem.waived`).
 
-        The pipeline decides which codes a person may waive; the verifier stands in any case: nothing unverified can be sent.
+        The verifier stands in any case: nothing unverified can be sent. A released ``uid_conflict`` is delivered beside the instance
+        that came first, under the same new SOP Instance UID: the archive decides which it keeps. ValueError for a reason code that no
+        person may waive (`errors.WAIVABLE`).
         """
         self._requeue(instance_id, who, "quarantine release", _needed(reason), waived=True)
 
@@ -118,6 +124,10 @@ class Quarantine(Database):
     def _requeue(self, instance_id: int, who: str, action: str, reason: str, waived: bool) -> None:
         with self._write() as connection:
             row = self._aside(connection, instance_id)
+            if waived and row.reason not in _WAIVABLE:
+                raise ValueError(f"{row.reason or row.state} cannot be waived; only: {', '.join(sorted(_WAIVABLE))}")
+            if not waived and row.reason == Reason.UID_CONFLICT:
+                raise ValueError(f"{Reason.UID_CONFLICT}: release it with a reason, or drop it")
             mine = deliveries.c.instance_id == instance_id
             if connection.execute(select(deliveries.c.id).where(mine).limit(1)).first() is not None:
                 connection.execute(update(deliveries).where(mine, deliveries.c.state == DeliveryState.FAILED).values(

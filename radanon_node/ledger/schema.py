@@ -69,6 +69,8 @@ CONFLICTING = text("conflict")
 OPEN = text("instances.state IN ('received', 'processing', 'released')")
 ASIDE = text("instances.state IN ('quarantined', 'failed')")
 PURGEABLE = text("instances.state IN ('delivered', 'dropped') AND instances.file IS NOT NULL")
+CLOSED = text("instances.state IN ('delivered', 'dropped')")
+HAS_RECEIPT = text("releases.receipt IS NOT NULL")
 RELEASE_PURGEABLE = text("releases.file IS NOT NULL AND releases.closed_at IS NOT NULL")
 
 
@@ -112,6 +114,7 @@ Index("instances_owner", instances.c.owner, **_partial(instances.c.owner.isnot(N
 Index("instances_state", instances.c.route, instances.c.state)
 Index("instances_open", instances.c.received_at, **_partial(OPEN))
 Index("instances_aside", instances.c.id, **_partial(ASIDE))
+Index("instances_closed", instances.c.closed_at, **_partial(CLOSED))
 Index("instances_purge", instances.c.closed_at, instances.c.id, **_partial(PURGEABLE))
 
 releases = Table(
@@ -131,7 +134,7 @@ releases = Table(
 )
 Index("releases_file", releases.c.file)
 Index("releases_sop", releases.c.sop_instance_uid)
-Index("releases_time", releases.c.released_at)
+Index("releases_receipt", releases.c.released_at, **_partial(HAS_RECEIPT))
 Index("releases_purge", releases.c.closed_at, **_partial(RELEASE_PURGEABLE))
 
 deliveries = Table(

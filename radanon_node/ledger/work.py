@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, s
 from radanon_node.errors import Reason
 from radanon_node.ledger.database import Database
 from radanon_node.ledger.faults import point
-from radanon_node.ledger.schema import PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
+from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
 from radanon_node.ledger.types import (
     DeliveryItem,
     DeliveryState,
@@ -23,8 +23,9 @@ from radanon_node.ledger.types import (
     State,
     WorkItem,
 )
+from radanon_node.settings import RetentionSettings
 
-_CLOSED: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
+_CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
 class Work(Database):
@@ -58,7 +59,7 @@ class Work(Database):
                 if spent:
                     connection.execute(update(instances).where(columns.id.in_(spent)).values(
                         state=State.QUARANTINED, reason=Reason.WORKER_KILLED,
-                        detail="every worker that took it died", **_CLOSED))
+                        detail="every worker that took it died", **_CLOSING))
                 chosen = _fresh_or_alone([row for row in rows if row.attempts < self.attempts])
                 claimed = self._take(connection, chosen, owner, lease) if chosen else []
             if claimed or not rows:
@@ -125,7 +126,7 @@ class Work(Database):
                 if isinstance(outcome, HeldItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
                         state=State.QUARANTINED, reason=outcome.reason, detail=outcome.detail, series_number=outcome.series_number,
-                        instance_number=outcome.instance_number, **_CLOSED))
+                        instance_number=outcome.instance_number, **_CLOSING))
                 elif isinstance(outcome, RetryItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
                         self._retry(outcome, held[outcome.id])))
@@ -151,7 +152,7 @@ class Work(Database):
 
     def _retry(self, outcome: RetryItem, attempts: int) -> dict[str, Any]:
         if outcome.counted and attempts >= self.attempts:
-            return {"state": State.FAILED, "detail": outcome.detail, **_CLOSED}
+            return {"state": State.FAILED, "detail": outcome.detail, **_CLOSING}
         return {"state": State.RECEIVED, "detail": outcome.detail, "due": now() + outcome.delay, "owner": None,
                 "attempts": attempts if outcome.counted else attempts - 1}
 
@@ -171,24 +172,24 @@ class Work(Database):
             {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
             for outcome in outcomes for destination in outcome.destinations])
 
-    def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
-        """Remove files that are no longer needed: released ones of delivered instances, originals that long after delivery.
+    def purge(self, retention: RetentionSettings, limit: int = 500) -> int:
+        """Remove what is no longer needed: released files once every destination has them, originals, rows and receipts as configured.
 
         File first, row second, each harmless twice: killed in between, the next call finds the row and finishes it. The digest that
         recognises a resend is in the row before its original goes.
 
         Parameters
         ----------
-        originals_after : float
-            Seconds an original is kept after its last delivery.
+        retention : RetentionSettings
         limit : int
-            At most so many files of each kind.
+            At most so many of each kind; call again while it returns something.
 
         Returns
         -------
         int
-            Files removed.
+            Files, rows and receipts removed.
         """
+        originals_after = 0.0 if isinstance(retention.originals, str) else retention.originals
         with self._read() as connection:
             released = connection.execute(
                 select(releases.c.instance_id, releases.c.file)
@@ -209,7 +210,7 @@ class Work(Database):
                 if rows:
                     connection.execute(update(table).where(column.in_(rows)).values(file=None))
         point("purge.after_mark")
-        return len(released) + len(originals)
+        return len(released) + len(originals) + self._expire(retention, limit)
 
     def _store_digests(self, rows: Sequence[Any]) -> None:
         missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
@@ -222,32 +223,19 @@ class Work(Database):
         with self._write() as connection:
             connection.execute(update(instances).where(instances.c.id == bindparam("key")).values(content=bindparam("digest")), digests)
 
-    def expire(self, rows_after: float | None, receipts_after: float | None, limit: int = 1000) -> int:
-        """Forget what its retention says: rows of delivered instances (a later resend is then a new instance), receipts.
-
-        Parameters
-        ----------
-        rows_after, receipts_after : float or None
-            Seconds after delivery and after release; None keeps for ever.
-        limit : int
-            At most so many rows of each.
-
-        Returns
-        -------
-        int
-            Rows removed and receipts cleared.
-        """
+    def _expire(self, retention: RetentionSettings, limit: int) -> int:
         done = 0
-        with self._write() as connection:
-            if rows_after is not None:
-                old = (select(instances.c.id).where(instances.c.state == State.DELIVERED, instances.c.file.is_(None),
-                                                    instances.c.closed_at <= now() - rows_after,
-                                                    ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None)))
-                       .order_by(instances.c.id).limit(limit))
+        if isinstance(retention.rows, float):
+            fileless = ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None))
+            old = (select(instances.c.id)
+                   .where(CLOSED, instances.c.file.is_(None), instances.c.closed_at <= now() - retention.rows, fileless)
+                   .order_by(instances.c.closed_at).limit(limit))
+            with self._write() as connection:
                 done += len(connection.execute(delete(instances).where(instances.c.id.in_(old)).returning(instances.c.id)).all())
-            if receipts_after is not None:
-                old = (select(releases.c.instance_id).where(releases.c.receipt.isnot(None),
-                                                            releases.c.released_at <= now() - receipts_after).limit(limit))
+        if isinstance(retention.receipts, float):
+            old = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - retention.receipts)
+                   .order_by(releases.c.released_at).limit(limit))
+            with self._write() as connection:
                 done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(old)).values(receipt=None)
                                                .returning(releases.c.instance_id)).all())
         return done
