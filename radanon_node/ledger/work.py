@@ -23,7 +23,6 @@ from radanon_node.ledger.types import (
     State,
     WorkItem,
 )
-from radanon_node.settings import RetentionSettings
 
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
@@ -172,24 +171,24 @@ class Work(Database):
             {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
             for outcome in outcomes for destination in outcome.destinations])
 
-    def purge(self, retention: RetentionSettings, limit: int = 500) -> int:
-        """Remove what is no longer needed: released files once every destination has them, originals, rows and receipts as configured.
+    def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
+        """Remove files that are no longer needed: released ones once every destination has them, originals that long after.
 
         File first, row second, each harmless twice: killed in between, the next call finds the row and finishes it. The digest that
         recognises a resend is in the row before its original goes.
 
         Parameters
         ----------
-        retention : RetentionSettings
+        originals_after : float
+            Seconds an original is kept after its last delivery.
         limit : int
             At most so many of each kind; call again while it returns something.
 
         Returns
         -------
         int
-            Files, rows and receipts removed.
+            Files removed.
         """
-        originals_after = 0.0 if isinstance(retention.originals, str) else retention.originals
         with self._read() as connection:
             released = connection.execute(
                 select(releases.c.instance_id, releases.c.file)
@@ -210,7 +209,7 @@ class Work(Database):
                 if rows:
                     connection.execute(update(table).where(column.in_(rows)).values(file=None))
         point("purge.after_mark")
-        return len(released) + len(originals) + self._expire(retention, limit)
+        return len(released) + len(originals)
 
     def _store_digests(self, rows: Sequence[Any]) -> None:
         missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
@@ -223,17 +222,31 @@ class Work(Database):
         with self._write() as connection:
             connection.execute(update(instances).where(instances.c.id == bindparam("key")).values(content=bindparam("digest")), digests)
 
-    def _expire(self, retention: RetentionSettings, limit: int) -> int:
+    def expire(self, rows_after: float | None, receipts_after: float | None, limit: int = 1000) -> int:
+        """Forget rows of delivered and dropped instances (a later resend is then a new instance) and receipts, seconds after they closed.
+
+        Parameters
+        ----------
+        rows_after, receipts_after : float or None
+            Seconds; None keeps for ever.
+        limit : int
+            At most so many of each.
+
+        Returns
+        -------
+        int
+            Rows removed and receipts cleared.
+        """
         done = 0
-        if isinstance(retention.rows, float):
+        if rows_after is not None:
             fileless = ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None))
             old = (select(instances.c.id)
-                   .where(CLOSED, instances.c.file.is_(None), instances.c.closed_at <= now() - retention.rows, fileless)
+                   .where(CLOSED, instances.c.file.is_(None), instances.c.closed_at <= now() - rows_after, fileless)
                    .order_by(instances.c.closed_at).limit(limit))
             with self._write() as connection:
                 done += len(connection.execute(delete(instances).where(instances.c.id.in_(old)).returning(instances.c.id)).all())
-        if isinstance(retention.receipts, float):
-            old = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - retention.receipts)
+        if receipts_after is not None:
+            old = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - receipts_after)
                    .order_by(releases.c.released_at).limit(limit))
             with self._write() as connection:
                 done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(old)).values(receipt=None)
