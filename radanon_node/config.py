@@ -106,17 +106,17 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         field = found.model_fields.get(str(part)) if found else None
         if field is None:
             return []
-        found = _model_in(field.annotation)
+        found = model_in(field.annotation)
         named_next = any(typing.get_origin(each) in (tuple, dict) for each in (field.annotation, *typing.get_args(field.annotation)))
     return list(found.model_fields) if found else []
 
 
-def _model_in(annotation: Any) -> Any:
+def model_in(annotation: Any) -> Any:
     """The settings class inside Optional[...], tuple[..., ...], dict[str, ...] or Annotated[...]."""
     if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in typing.get_args(annotation):
-        found = _model_in(argument)
+        found = model_in(argument)
         if found is not None:
             return found
     return None

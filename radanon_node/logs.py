@@ -23,7 +23,8 @@ ALLOWED_KEYS = frozenset(
         "event", "level", "timestamp", "logger", "error", "trace", "withheld",
         # the node
         "host", "port", "ae_titles", "version", "role", "process", "pid", "owner", "signal", "exit_code", "config", "seconds",
-        "device", "engine", "weights_sha256", "reason", "detail", "path", "problems", "count", "web_port", "key_created", "processes", "state", "name",
+        "device", "engine", "weights_sha256", "reason", "detail", "path", "problems", "count",
+        "web_port", "key_created", "processes", "state", "name",
         # associations
         "association", "calling_ae", "called_ae", "peer", "tls", "instances", "bytes",
         "refused", "duplicates", "conflicts", "why",

@@ -135,7 +135,8 @@ def _table(config: Config) -> Iterator[Finding]:
         table = profile.pseudonyms.table
         if table is not None:
             readable = table.exists() and os.access(table, os.R_OK)
-            yield Finding(f"pseudonym table of profile {name}", "ok" if readable else "failed", f"{table}" if readable else f"{table} is not readable")
+            detail = str(table) if readable else f"{table} is not readable"
+            yield Finding(f"pseudonym table of profile {name}", "ok" if readable else "failed", detail)
 
 
 def _device(config: Config) -> Iterator[Finding]:
