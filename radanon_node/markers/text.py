@@ -1,25 +1,22 @@
 """Printed text in pictures: where it is, on single frames and in loops.
 
 Text overlays of screens are found with DBNet at the picture's own scale (text of 6 pixels is still found there); flat parts of the
-picture are left out. `text_regions` is the one call the pipeline needs; judging what stays is in `text_judge`.
+picture are left out. `judge_text` is the one call the pipeline needs; judging what stays is in `text_judge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from radanon_node.markers.text_boxes import BLOCK, busy_blocks, busy_parts, text_boxes
-from radanon_node.markers.text_judge import Matcher, check_text_share, judge_text
+from radanon_node.markers.text_judge import Matcher, judge_frame
 from radanon_node.markers.text_net import TextNets
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source
-
-__all__ = ["FrameSource", "TextDetector", "judge_text", "text_regions"]
-
-FrameSource = Sequence[GrayFrame]
-"""Frames by index; may decode them lazily."""
+from radanon_node.settings import PixelSettings
 
 _LEAST_CONTRAST = 12
 _LARGEST_PART = 32  # blocks: 1024 pixels, which bounds the memory of one run of the net
@@ -123,36 +120,31 @@ class TextDetector:
         return self._nets.read(crops)
 
 
-def text_regions(detector: TextDetector, frames: FrameSource, *, modality: str, identifiers: Matcher | None,
-                 retain: Sequence[str] = (), max_text_share: float = 1.0) -> list[Region]:
-    """Find and judge the text of an object: the pipeline's one call.
+def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detector: TextDetector, identifiers: Matcher | None,
+               settings: PixelSettings) -> list[Region]:
+    """Find and judge the printed text of an object: the one call the pipeline needs.
 
     Parameters
     ----------
+    dataset : Dataset
+        Its Modality picks the allow-list.
+    views : iterable of (int, GrayFrame)
+        Frame number and picture of every frame that is to be looked at, in order, all of one size.
     detector : TextDetector
-    frames : sequence of GrayFrame
-        All frames of the object, of one size, by index.
-    modality : str
     identifiers : Matcher or None
-    retain : sequence of str
-    max_text_share : float
-        See `check_text_share`.
+        This patient's identifiers; with None no text is kept.
+    settings : PixelSettings
+        ``retain``: letters and words that stay.
 
     Returns
     -------
     list of Region
-        ``frames`` None for what stands on all frames.
-
-    Raises
-    ------
-    HoldInstance
-        ``too_much_text``.
+        ``frames`` is None for what stands on all frames.
     """
+    modality = str(dataset.get("Modality") or "").strip().upper()
     regions: list[Region] = []
-    for index in range(len(frames)):
-        frame = frames[index]
-        judged = judge_text(frame, detector.detect([frame])[0], reader=detector, modality=modality, identifiers=identifiers, retain=retain)
-        check_text_share(judged, frame.shape[0], frame.shape[1], max_text_share)
-        which = None if len(frames) == 1 else (index,)
-        regions += [Region(r.box, r.verdict, r.kind, r.confidence, r.source, r.why, which) for r in judged]
+    for number, frame in views:
+        judged = judge_frame(frame, detector.detect([frame])[0], reader=detector, modality=modality, identifiers=identifiers,
+                             retain=settings.retain)
+        regions += [replace(region, frames=(number,)) for region in judged]
     return regions

@@ -13,10 +13,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Protocol
 
-import numpy as np
 import yaml
 
-from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Verdict
 
 
@@ -81,8 +79,8 @@ def _normal(text: str) -> str:
     return " ".join(text.upper().split())
 
 
-def judge_text(view: GrayFrame, detections: Sequence[Detection], *, reader: Reader | None, modality: str,
-               identifiers: Matcher | None, retain: Sequence[str] = ()) -> list[Region]:
+def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Reader | None, modality: str,
+                identifiers: Matcher | None, retain: Sequence[str] = ()) -> list[Region]:
     """Decide over the detected text of one frame.
 
     Parameters
@@ -157,26 +155,3 @@ def _alone(index: int, boxes: Sequence[Box]) -> bool:
     reach = Box(own.x0 - 2 * own.height, own.y0, own.x1 + 2 * own.height, own.y1)
     return all(other is own or reach.intersection(other).width <= 0 or reach.intersection(other).height <= 0.3 * own.height
                for other in boxes)
-
-
-def text_share(regions: Sequence[Region], rows: int, columns: int) -> float:
-    """Part of a picture under the boxes that would be blacked out, 0..1; overlaps count once."""
-    covered = np.zeros((rows, columns), np.bool_)
-    for region in regions:
-        if region.verdict is Verdict.REDACT:
-            box = region.box.clipped(rows, columns)
-            covered[box.y0:box.y1, box.x0:box.x1] = True
-    return float(covered.mean()) if covered.size else 0.0
-
-
-def check_text_share(regions: Sequence[Region], rows: int, columns: int, limit: float) -> None:
-    """Hold what is mostly text: a scanned paper or a report page is no picture with a few words on it.
-
-    Raises
-    ------
-    HoldInstance
-        ``too_much_text`` where more than `limit` of the picture would be blacked out.
-    """
-    share = text_share(regions, rows, columns)
-    if share > limit:
-        raise HoldInstance(Reason.TOO_MUCH_TEXT, f"text covers {share:.0%} of the picture, more than the limit of {limit:.0%}")
