@@ -1,0 +1,226 @@
+"""Storage SCP (PS3.4 Annex B): one C-STORE from its command set to the status that answers it.
+
+0x0000 is given only when the file is synced and its row committed. Everything else leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from radanon_node.errors import (
+    CANNOT_UNDERSTAND,
+    DATASET_MISMATCH,
+    SUCCESS,
+    StorageError,
+    outcome_of,
+)
+from radanon_node.ledger.faults import point
+from radanon_node.ledger.spool import Incoming
+from radanon_node.ledger.types import Admission, Arrival
+from radanon_node.network.admission import Admitter
+from radanon_node.network.command_set import Command
+from radanon_node.network.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Context, is_uid
+from radanon_node.network.peek import HEAD, NotADataSet, peek
+
+# PS3.7 Annex C: also answers to C-STORE (9.1.1.1.9).
+INVALID_SOP_INSTANCE, SOP_CLASS_NOT_SUPPORTED = 0x0117, 0x0122
+
+
+class Files(Protocol):
+    """The part of `ledger.spool.Spool` that takes new files."""
+
+    def begin(self, header: bytes) -> Incoming: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose instances these are: AE titles of the association, as agreed with the peer."""
+
+    route: str
+    calling_ae: str
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """What stores instances: shared by all associations of a listener."""
+
+    spool: Files
+    admitter: Admitter
+    max_instance_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an instance is not taken: status of the response and its Error Comment, which names no value."""
+
+    status: int
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Answer to one C-STORE-RQ. `admission` is None unless the status is success."""
+
+    status: int
+    comment: str
+    size: int
+    admission: Admission | None
+
+
+def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble, prefix and File Meta Information (PS3.10 7.1) of a received instance.
+
+    Parameters
+    ----------
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid : str
+        From the request and its presentation context.
+    """
+    elements = b"".join((
+        b"\x02\x00\x01\x00OB\0\0\x02\x00\x00\x00\x00\x01",
+        _short(0x0002, b"UI", sop_class_uid),
+        _short(0x0003, b"UI", sop_instance_uid),
+        _short(0x0010, b"UI", transfer_syntax_uid),
+        _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+    ))
+    return bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + len(elements).to_bytes(4, "little") + elements
+
+
+def _short(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return b"\x02\x00" + element.to_bytes(2, "little") + vr + len(value).to_bytes(2, "little") + value
+
+
+class InstanceSink:
+    """Takes the data set of one C-STORE-RQ to the spool.
+
+    Once it is clear that the instance is refused, the rest of its data set is read and thrown away: the standard has no way to answer
+    earlier, and the association goes on after it.
+
+    Parameters
+    ----------
+    storing : Storing
+    origin : Origin
+    context : Context
+        The accepted presentation context of the request.
+    request : Command
+    """
+
+    def __init__(self, storing: Storing, origin: Origin, context: Context, request: Command) -> None:
+        self._storing = storing
+        self._origin = origin
+        self._request = request
+        self._syntax = context.transfer_syntax
+        self._incoming: Incoming | None = None
+        self._head: bytearray | None = bytearray()  # None once it has told all it can
+        self._look_again = 0
+        self._size = 0
+        self._refusal = self._check_request(context.abstract_syntax)
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes of the data set."""
+        self._size += len(data)
+        if self._refusal is not None:
+            return
+        try:
+            if self._size > self._storing.max_instance_size:
+                raise StorageError("larger than listener.max_instance_size")
+            if self._incoming is None:
+                self._begin()
+            if self._looks_right(data):
+                self._write(data)
+        except StorageError as error:
+            self._refuse(outcome_of(error).dimse_status, str(error))
+
+    def abort(self) -> None:
+        """Forget the instance."""
+        if self._incoming is not None:
+            self._incoming.abort()
+            self._incoming = None
+
+    def finish(self) -> Stored:
+        """All bytes are there: keep them for good, or say why not."""
+        if self._refusal is None and self._size == 0:
+            self._refuse(CANNOT_UNDERSTAND, "the data set is empty")
+        if self._refusal is None and self._head is not None:
+            self._judge(self._head, whole=self._size == len(self._head))
+        admission = None
+        if self._refusal is None:
+            try:
+                admission = self._keep()
+            except StorageError as error:
+                self._refuse(outcome_of(error).dimse_status, str(error))
+        if self._refusal is not None:
+            return Stored(self._refusal.status, self._refusal.comment, self._size, None)
+        return Stored(SUCCESS, "", self._size, admission)
+
+    def _check_request(self, abstract_syntax: str) -> Refusal | None:
+        if self._request.texts.get("AffectedSOPClassUID", "") != abstract_syntax:
+            return Refusal(SOP_CLASS_NOT_SUPPORTED, "Affected SOP Class UID is not that of the presentation context")
+        if not is_uid(self._request.texts.get("AffectedSOPInstanceUID", "")):
+            return Refusal(INVALID_SOP_INSTANCE, "Affected SOP Instance UID is missing or not a UID")
+        return None
+
+    def _begin(self) -> None:
+        self._storing.admitter.check()
+        self._incoming = self._storing.spool.begin(
+            file_header(self._request.sop_class_uid, self._request.sop_instance_uid, self._syntax))
+
+    def _write(self, data: memoryview) -> None:
+        assert self._incoming is not None
+        first = self._size == len(data)
+        try:
+            while data:
+                data = data[os.write(self._incoming.fd, data):]
+        except OSError as error:
+            raise StorageError(f"spool: write: {error.strerror}") from error
+        if first:
+            point("listener.after_first_bytes")
+
+    def _looks_right(self, data: memoryview) -> bool:
+        if self._head is None:
+            return True
+        self._head += data[:HEAD - len(self._head)]
+        if len(self._head) >= self._look_again:
+            # Twice as much the next time: a peer that sends byte by byte must not cost a look per byte.
+            self._look_again = min(2 * len(self._head), HEAD)
+            self._judge(self._head, whole=False)
+        return self._refusal is None
+
+    def _judge(self, head: bytearray, whole: bool) -> None:
+        """Compare what the head says with the request; what it does not reach is no mismatch."""
+        try:
+            seen = peek(head, self._syntax, whole)
+        except NotADataSet:
+            self._refuse(CANNOT_UNDERSTAND, "the data set does not parse in its transfer syntax")
+            return
+        wanted = ((seen.sop_class_uid, self._request.sop_class_uid, "SOP Class UID"),
+                  (seen.sop_instance_uid, self._request.sop_instance_uid, "SOP Instance UID"))
+        for found, announced, name in wanted:
+            if (found is not None or seen.complete) and found != announced:
+                self._refuse(DATASET_MISMATCH, f"{name} of data set and request differ")
+                return
+        if seen.complete or len(head) == HEAD:
+            self._head = None
+
+    def _keep(self) -> Admission:
+        assert self._incoming is not None
+        point("listener.after_write")
+        incoming, self._incoming = self._incoming, None
+        incoming.seal()
+        point("listener.after_seal")
+        admission = self._storing.admitter.admit(Arrival(
+            file=incoming.name, size=incoming.size, route=self._origin.route, calling_ae=self._origin.calling_ae,
+            sop_class_uid=self._request.sop_class_uid, sop_instance_uid=self._request.sop_instance_uid,
+            transfer_syntax_uid=self._syntax, received_at=time.time()))
+        point("listener.after_admit")
+        return admission
+
+    def _refuse(self, status: int, comment: str) -> None:
+        self.abort()
+        self._head = None
+        self._refusal = Refusal(status, comment)
