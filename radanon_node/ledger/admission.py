@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import Reason, StorageError
-from radanon_node.ledger.database import Database
+from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.peek import numbers
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
 from radanon_node.ledger.types import Admission, Arrival, State
@@ -58,8 +58,8 @@ class Admissions(Database):
     def _row(self, arrival: Arrival) -> dict[str, Any]:
         identity = json.dumps({"sop_instance_uid": arrival.sop_instance_uid, "calling_ae": arrival.calling_ae})
         return {
-            "route": arrival.route, "file": arrival.file, "size": arrival.size, "sop_class_uid": arrival.sop_class_uid,
-            "transfer_syntax_uid": arrival.transfer_syntax_uid, "received_at": arrival.received_at,
+            "route": arrival.route, "file": arrival.file, "size": arrival.size, "sop_class_uid": storable(arrival.sop_class_uid),
+            "transfer_syntax_uid": storable(arrival.transfer_syntax_uid), "received_at": arrival.received_at,
             "identity": self.seal.encrypt(identity), "sop_index": self._sop_index(arrival.route, arrival.sop_instance_uid),
         }
 

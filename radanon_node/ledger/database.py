@@ -19,6 +19,7 @@ from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 
 _BUSY_S = 30.0
+_TEXT = 4000
 _READ = "radanon_read"
 
 
@@ -77,8 +78,13 @@ class Database:
 
     def _audit(self, connection: Connection, who: str, action: str, reason: str, instance_id: int | None = None,
                delivery_id: int | None = None) -> None:
-        connection.execute(insert(audit).values(at=now(), who=who, action=action, reason=reason, instance_id=instance_id,
-                                                delivery_id=delivery_id))
+        connection.execute(insert(audit).values(at=now(), who=storable(who), action=action, reason=storable(reason),
+                                                instance_id=instance_id, delivery_id=delivery_id))
+
+
+def storable(text: str) -> str:
+    """`text` as every engine takes it: no NUL (PostgreSQL refuses it), no lone surrogates, of sane length."""
+    return text[:_TEXT].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, insert, literal, select, tuple_, update
 
-from radanon_node.ledger.database import Database
+from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.schema import deliveries, destinations, instances, now, releases
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
@@ -212,7 +212,7 @@ class Deliveries(Database):
 
 
 def _outcome(result: DeliveryResult) -> dict[str, Any]:
-    values: dict[str, Any] = {"owner": None, "detail": result.detail, "changed_at": now(), "crashes": 0}
+    values: dict[str, Any] = {"owner": None, "detail": storable(result.detail), "changed_at": now(), "crashes": 0}
     if result.outcome in ("delivered", "failed"):
         return values | {"state": result.outcome, "due": None}
     if result.outcome == "sent":

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select, tuple_, update
 
-from radanon_node.errors import Reason
-from radanon_node.ledger.database import Database
+from radanon_node.errors import Reason, StorageError
+from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
 from radanon_node.ledger.types import (
@@ -77,10 +77,17 @@ class Work(Database):
             .values(state=State.PROCESSING, owner=owner, token=columns.token + 1, attempts=columns.attempts + 1, due=now() + lease)
             .returning(columns.id, columns.token, columns.route, columns.file, columns.size, columns.sop_class_uid, columns.identity,
                        columns.transfer_syntax_uid, columns.attempts, columns.waived))
-        items = {row.id: WorkItem(row.id, row.token, row.route, row.file, row.size, row.sop_class_uid,
-                                  json.loads(self.seal.decrypt(row.identity))["sop_instance_uid"], row.transfer_syntax_uid,
-                                  row.attempts - 1, row.waived) for row in rows}
-        return [items[instance_id] for instance_id in ids]
+        items: dict[int, WorkItem] = {}
+        for row in rows.all():
+            try:
+                identity = json.loads(self.seal.decrypt(row.identity))
+            except StorageError:  # somebody altered the row: it must not stop the others
+                connection.execute(update(instances).where(columns.id == row.id).values(
+                    state=State.QUARANTINED, reason=Reason.INTERNAL_ERROR, detail="its sealed columns were altered", **_CLOSING))
+                continue
+            items[row.id] = WorkItem(row.id, row.token, row.route, row.file, row.size, row.sop_class_uid, identity["sop_instance_uid"],
+                                     row.transfer_syntax_uid, row.attempts - 1, row.waived)
+        return [items[instance_id] for instance_id in ids if instance_id in items]
 
     def renew(self, items: Sequence[WorkItem] | Sequence[DeliveryItem], lease: float) -> list[int]:
         """Extend claims by `lease` seconds from now; returns the ids whose claim was lost already."""
@@ -124,8 +131,8 @@ class Work(Database):
             for outcome in won:
                 if isinstance(outcome, HeldItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
-                        state=State.QUARANTINED, reason=outcome.reason, detail=outcome.detail, series_number=outcome.series_number,
-                        instance_number=outcome.instance_number, **_CLOSING))
+                        state=State.QUARANTINED, reason=outcome.reason, detail=storable(outcome.detail),
+                        series_number=outcome.series_number, instance_number=outcome.instance_number, **_CLOSING))
                 elif isinstance(outcome, RetryItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
                         self._retry(outcome, held[outcome.id])))
@@ -151,8 +158,8 @@ class Work(Database):
 
     def _retry(self, outcome: RetryItem, attempts: int) -> dict[str, Any]:
         if outcome.counted and attempts >= self.attempts:
-            return {"state": State.FAILED, "detail": outcome.detail, **_CLOSING}
-        return {"state": State.RECEIVED, "detail": outcome.detail, "due": now() + outcome.delay, "owner": None,
+            return {"state": State.FAILED, "detail": storable(outcome.detail), **_CLOSING}
+        return {"state": State.RECEIVED, "detail": storable(outcome.detail), "due": now() + outcome.delay, "owner": None,
                 "attempts": attempts if outcome.counted else attempts - 1}
 
     def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem]) -> None:
@@ -169,7 +176,7 @@ class Work(Database):
              "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt} for outcome in outcomes])
         connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
             {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
-            for outcome in outcomes for destination in outcome.destinations])
+            for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)])
 
     def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
         """Remove files that are no longer needed: released ones once every destination has them, originals that long after.
