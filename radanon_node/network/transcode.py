@@ -1,0 +1,129 @@
+"""Another transfer syntax for a verified instance, for a destination that does not take its own.
+
+Lossless: stored pixel values stay what a reader of the original would decode, and all else stays equal. As the verifier has not seen
+these bytes, they are read back and compared with the verified instance before they may be sent.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID
+
+from radanon_node.errors import DeliveryFailed
+from radanon_node.network.contexts import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
+from radanon_node.pipeline.released import Released
+
+UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE)
+_JPEG_LS, _JPEG_2000, _RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
+_DEFLATE = "1.2.840.10008.1.2.1.99"
+TARGETS = frozenset({*UNCOMPRESSED, _DEFLATE, _JPEG_LS, _JPEG_2000, _RLE})
+"""What an instance can be turned into without loss."""
+
+# Lossy JPEG stores colour as YBR; decoded it is RGB. In the others the stored samples are what Photometric Interpretation says.
+_LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_MOVING_PICTURES = tuple(f"1.2.840.10008.1.2.4.10{digit}" for digit in range(10))
+_NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, *DEFLATED})
+_MAY_DIFFER = frozenset({"PixelData", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "ExtendedOffsetTable",
+                         "ExtendedOffsetTableLengths"})
+_WORDS = {"OW": "<u2", "OF": "<u4", "OL": "<u4", "OD": "<u8", "OV": "<u8"}
+# What pydicom and the codecs below it raise on an instance they cannot handle.
+_CODEC_ERRORS = (ArithmeticError, AttributeError, InvalidDicomError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+                 struct.error, zlib.error)
+
+
+def transcode(released: Released, target: str) -> bytes:
+    """The instance in another transfer syntax, as a Part 10 file.
+
+    Parameters
+    ----------
+    released : Released
+        Any transfer syntax that can be decoded; not video.
+    target : str
+        One of `TARGETS`.
+
+    Returns
+    -------
+    bytes
+        The same SOP Instance UID and the same pixel values. Lossy JPEG in YBR comes out as RGB (PS3.5 8.2.1).
+
+    Raises
+    ------
+    DeliveryFailed
+        It cannot be transcoded, or does not read back equal.
+    """
+    source = released.transfer_syntax_uid
+    if target not in TARGETS:
+        raise DeliveryFailed(f"cannot transcode to {UID(target).name}")
+    if source.startswith(_MOVING_PICTURES) and source not in _NATIVE:
+        raise DeliveryFailed("video cannot be transcoded, and the destination does not take its transfer syntax")
+    try:
+        original = dcmread(BytesIO(released.encoded))
+        changed = _converted(original, source, target)
+        buffer = BytesIO()
+        changed.save_as(buffer, enforce_file_format=True)
+        encoded = buffer.getvalue()
+        difference = _difference(released, encoded, source)
+    except _CODEC_ERRORS as error:
+        # The library's text may carry values of the data set: only its kind is told.
+        raise DeliveryFailed(f"cannot transcode from {UID(source).name} to {UID(target).name} ({type(error).__name__})") from error
+    if difference:
+        raise DeliveryFailed(f"transcoded from {UID(source).name} to {UID(target).name} it would not be the same: {difference}")
+    return encoded
+
+
+def _converted(dataset: FileDataset, source: str, target: str) -> FileDataset:
+    if source == EXPLICIT_BE:
+        _swap_words(dataset)
+    if source not in _NATIVE and "PixelData" in dataset:
+        dataset.decompress(as_rgb=source in _LOSSY_JPEG, generate_instance_uid=False)
+        for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+            if keyword in dataset:
+                delattr(dataset, keyword)
+    if target in _NATIVE or "PixelData" not in dataset:
+        dataset.file_meta.TransferSyntaxUID = UID(target)
+    else:
+        dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_LE)
+        dataset.compress(UID(target), generate_instance_uid=False)
+    return dataset
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """Byte order of big endian words, which pydicom leaves as they are (PS3.5 7.3); numbers it converts itself."""
+    for element in dataset.iterall():
+        if element.VR in _WORDS and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value, dtype=_WORDS[element.VR]).byteswap().tobytes()
+
+
+def _difference(released: Released, encoded: bytes, source: str) -> str:
+    """What is not the same in the transcoded file; empty if nothing."""
+    before, after = dcmread(BytesIO(released.encoded)), dcmread(BytesIO(encoded))
+    if source == EXPLICIT_BE:
+        _swap_words(before)
+    keywords = [{element.tag for element in dataset if element.keyword not in _MAY_DIFFER} for dataset in (before, after)]
+    if keywords[0] != keywords[1]:
+        return "attributes lost or added"
+    for tag in keywords[0]:
+        # UN and implicit VR may come back under another VR: the value decides.
+        if before[tag].value != after[tag].value:
+            return f"value of {before[tag].tag}"
+    if "PixelData" in before:
+        rgb = source in _LOSSY_JPEG
+        for one, two in zip_longest(_frames(released.encoded, rgb), _frames(encoded, rgb)):
+            if one is None or two is None or one.shape != two.shape or not np.array_equal(one, two):
+                return "pixel values"
+    return ""
+
+
+def _frames(data: Any, rgb: bool) -> Iterator[np.ndarray[Any, Any]]:
+    return iter_pixels(BytesIO(data), as_rgb=rgb)
