@@ -27,6 +27,7 @@ from radanon_node.errors import ConfigError, StorageError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
+from radanon_node.markers.weights import find_weights
 from radanon_node.settings import Config
 
 log = structlog.get_logger("radanon.node")
@@ -43,7 +44,6 @@ class Wakeups:
     stop: Event
     received: Event
     released: Event
-    delivered: Event
 
 
 @dataclass(slots=True)
@@ -82,11 +82,22 @@ def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool]
     return Ledger(config.ledger_url, key, spool, config.worker.attempts), spool
 
 
+ROLES = ("listener", "worker", "sender")
+
+
 @dataclass(slots=True)
 class Node:
-    """A node under one configuration; `run` returns when it was told to stop and has drained."""
+    """A node under one configuration; `run` returns when it was told to stop and has drained.
+
+    Parameters
+    ----------
+    config : Config
+    roles : tuple of str
+        Which of `ROLES` this node plays; several nodes with one ledger, key and spool share the work.
+    """
 
     config: Config
+    roles: tuple[str, ...] = ROLES
     children: list[Child] = field(default_factory=list)
 
     def run(self) -> int:
@@ -100,6 +111,8 @@ class Node:
         logs.configure(self.config.node.log_format, self.config.node.log_level)
         if not self.config.routes:
             raise ConfigError("routes: none are configured; every association would be rejected")
+        if "worker" in self.roles:
+            find_weights(self.config.worker.weights, self.config.worker.weights_sha256)  # a wrong hash ends here, not on the first film
         new_key = not self.config.node.key_path.exists()
         ledger, spool = open_store(self.config, create_key=True)
         if new_key:
@@ -108,30 +121,31 @@ class Node:
         if swept:
             log.info("orphan files removed", removed=len(swept))
         context = multiprocessing.get_context("spawn")
-        wake = Wakeups(context.Event(), context.Event(), context.Event(), context.Event())
+        wake = Wakeups(context.Event(), context.Event(), context.Event())
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        listener = self._listener(ledger, spool, wake)
-        port = listener.start()  # before the children: a taken port is one clear line, nothing to clean up
+        listener = self._listener(ledger, spool, wake) if "listener" in self.roles else None
+        port = listener.start() if listener else None  # before the children: a taken port is one clear line, nothing to clean up
         self.children = self._children(wake)
         for child in self.children:
             self._start(child, context)
+        listening = {"host": self.config.listener.host, "port": port} if listener else {}
         log.info(
             "ready",
-            host=self.config.listener.host,
-            port=port,
+            **listening,
             ae_titles=[route.ae_title for route in self.config.routes],
             processes=[child.name for child in self.children],
             version=radanon_node.__version__,
             pid=os.getpid(),
         )
-        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, wake, stopping), name="housekeeping")
+        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, stopping), name="housekeeping")
         housekeeping.start()
         while not stopping.wait(0.5):
             self._watch(ledger, context)
         log.info("draining")
-        listener.stop(self.config.node.drain_timeout)
+        if listener:
+            listener.stop(self.config.node.drain_timeout)
         wake.stop.set()
         for event in (wake.received, wake.released):
             event.set()
@@ -148,8 +162,11 @@ class Node:
         return Listener(self.config, spool, ledger, lambda _: wake.received.set())
 
     def _children(self, wake: Wakeups) -> list[Child]:
-        children = [Child(f"worker-{number + 1}", worker_main, (self.config, wake, number)) for number in range(worker_count(self.config))]
-        children.append(Child("sender", sender_main, (self.config, wake)))
+        children: list[Child] = []
+        if "worker" in self.roles:
+            children += [Child(f"worker-{index + 1}", worker_main, (self.config, wake)) for index in range(worker_count(self.config))]
+        if "sender" in self.roles:
+            children.append(Child("sender", sender_main, (self.config, wake)))
         return children
 
     def _start(self, child: Child, context: Any) -> None:
@@ -185,7 +202,7 @@ class Node:
                 child.process.kill()
                 child.process.join()
 
-    def _housekeeping(self, ledger: Ledger, wake: Wakeups, stopping: threading.Event) -> None:
+    def _housekeeping(self, ledger: Ledger, stopping: threading.Event) -> None:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over."""
         while not stopping.is_set():
             try:
@@ -197,9 +214,7 @@ class Node:
                 log.warning("housekeeping put off", error=logs.describe(error))
             except Exception:
                 log.error("housekeeping failed", exc_info=True)
-            if wake.delivered.wait(_HOUSEKEEPING_S):
-                wake.delivered.clear()
-                stopping.wait(_HOUSEKEEPING_S / 4)
+            stopping.wait(_HOUSEKEEPING_S)
 
 
 def _seconds(retention: float | str) -> float | None:
@@ -223,7 +238,7 @@ def child_main(target: Callable[..., None], name: str, parent: int, config: Conf
     target(name, *arguments)
 
 
-def worker_main(name: str, config: Config, wake: Wakeups, number: int) -> None:
+def worker_main(name: str, config: Config, wake: Wakeups) -> None:
     """A worker process."""
     from radanon_node.pipeline.worker import run_worker
 
@@ -235,4 +250,4 @@ def sender_main(name: str, config: Config, wake: Wakeups) -> None:
     from radanon_node.network.sender import Sender
 
     ledger, spool = open_store(config)
-    Sender(config, ledger, spool, ledger.seal, wake.released, wake.delivered, owner_name(name, os.getpid())).run(wake.stop)
+    Sender(config, ledger, spool, ledger.seal, wake.released, owner_name(name, os.getpid())).run(wake.stop)

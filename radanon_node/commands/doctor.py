@@ -127,7 +127,7 @@ def _ocr(config: Config) -> Iterator[Finding]:
 def _rules(config: Config) -> Iterator[Finding]:
     for name, profile in config.profiles.items():
         if profile.pixels.regions:
-            yield _tried(f"device rules of profile {name}", lambda paths=profile.pixels.regions: f"{len(load_rules(paths))} rules")  # type: ignore[misc]
+            yield _tried(f"device rules of profile {name}", lambda paths=profile.pixels.regions: f"{len(load_rules(paths).rules)} rules")  # type: ignore[misc]
 
 
 def _table(config: Config) -> Iterator[Finding]:
