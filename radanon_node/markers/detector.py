@@ -140,15 +140,16 @@ class MarkerDetector:
 
 
 def _engine(weights: Weights, device: str, threads: int) -> Engine:
-    torch_weights = weights.path if weights.path.suffix == ".pt" else weights.path.with_suffix(".pt")
     # Importing torch costs seconds and hundreds of megabytes: only where there is a driver, or nothing else can run the file.
-    wants_cuda = device.startswith("cuda") or (device == "auto" and torch_weights.is_file() and Path("/dev/nvidiactl").exists())
-    if not wants_cuda and weights.path.suffix != ".pt":
+    cuda = device.startswith("cuda") or (device == "auto" and weights.torch_path is not None and Path("/dev/nvidiactl").exists())
+    if not cuda and weights.path.suffix != ".pt":
         from radanon_node.markers.engine_onnx import OnnxEngine
 
         return OnnxEngine(weights.path, threads)
+    if weights.torch_path is None:
+        raise ConfigError(f"worker.device: {device} needs the weights as .pt beside {weights.path.name}, their hash named beside them")
     try:
         from radanon_node.markers.engine_torch import TorchEngine
     except ImportError:
-        raise ConfigError(f"worker.device: {device} with {torch_weights.name} needs the extra [cuda] (torch)") from None
-    return TorchEngine(torch_weights, len(weights.kinds), "cuda" if device == "auto" and wants_cuda else device, threads)
+        raise ConfigError(f"worker.device: {device} needs torch (the extra [cuda])") from None
+    return TorchEngine(weights.torch_path, len(weights.kinds), "cuda" if cuda and device == "auto" else device, threads)

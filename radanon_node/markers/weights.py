@@ -36,6 +36,8 @@ class Weights:
         Calibrated confidence floor of each class.
     pad : int
         Gray level (0..255) around the letterboxed film.
+    torch_path : Path or None
+        The same weights for torch, hash checked: `path` itself, or the ``.pt`` beside it whose hash the description names.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Weights:
     stride: int
     thresholds: tuple[float, ...]
     pad: int
+    torch_path: Path | None
 
 
 def find_weights(path: Path | None, sha256: str | None) -> Weights | None:
@@ -91,7 +94,7 @@ def find_weights(path: Path | None, sha256: str | None) -> Weights | None:
         raise ConfigError(f"worker.weights: {path.with_suffix('.json').name} is not a description of marker weights: {error}") from None
     if not kinds or size < stride or stride < 1 or not 0 <= pad <= 255 or not all(0 < value < 1 for value in thresholds):
         raise ConfigError(f"worker.weights: {path.with_suffix('.json').name} has values out of range")
-    return Weights(path, digest, kinds, size, stride, thresholds, pad)
+    return Weights(path, digest, kinds, size, stride, thresholds, pad, path if path.suffix == ".pt" else _twin(path, card))
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -110,6 +113,16 @@ def _declared_hash(card: dict[str, Any], path: Path) -> str | None:
     if isinstance(declared, dict):
         declared = declared.get(path.name) or declared.get(path.suffix.lstrip("."))
     return declared if isinstance(declared, str) else None
+
+
+def _twin(path: Path, card: dict[str, Any]) -> Path | None:
+    twin = path.with_suffix(".pt")
+    declared = _declared_hash(card, twin) if isinstance(card.get("sha256"), dict) else None
+    if declared is None or not twin.is_file():
+        return None
+    if hashlib.sha256(twin.read_bytes()).hexdigest() != declared:
+        raise ConfigError(f"worker.weights: {twin.name} has another hash than {path.with_suffix('.json').name} names")
+    return twin
 
 
 def _thresholds(value: object, names: list[str]) -> tuple[float, ...]:

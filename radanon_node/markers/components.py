@@ -1,0 +1,164 @@
+"""Connected components of one detected region: Otsu and the levels around it, either polarity, joined letters cut apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.pipeline.types import Box, GrayFrame
+
+Mask = NDArray[np.bool_]
+
+# The working copy of a region has this long side: large enough for a letter that fills a third of it, small enough to be quick.
+_WORKING_SIDE = 96
+_MOST_ENLARGED = 4.0
+# Levels between the region's dark and bright end, beside Otsu's.
+_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# A candidate's larger side, as a share of the region's larger side.
+_SMALLEST = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """A region in working size.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (rows, columns)
+        Lightly smoothed.
+    window : Box
+        The part of the film that it shows.
+    scale : float
+        Working pixels per film pixel.
+    inner : Box
+        Where the detection's own box lies in it, in working pixels.
+    """
+
+    gray: GrayFrame
+    window: Box
+    scale: float
+    inner: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """One component that might be a letter.
+
+    Parameters
+    ----------
+    box : Box
+        In working pixels of the crop.
+    mask : ndarray of bool, shape (box.height, box.width)
+    bright : bool
+        Brighter than its surroundings (lead, print); False for a letter cut out of a plate.
+    level : float
+        The gray level that separates it.
+    cut : bool
+        It was joined to something else and has been cut off.
+    """
+
+    box: Box
+    mask: Mask
+    bright: bool
+    level: float
+    cut: bool = False
+
+
+def crop_of(view: GrayFrame, box: Box, margin: float) -> Crop:
+    """The region `box` with a rim of `margin` times its smaller side, at least 3 film pixels, in working size.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    box : Box
+        Inside the film.
+    margin : float
+    """
+    rim = max(3, round(margin * min(box.width, box.height)))
+    window = box.grown(rim).clipped(*view.shape)
+    scale = min(_WORKING_SIDE / max(box.width, box.height), _MOST_ENLARGED)
+    part = view[window.y0 : window.y1, window.x0 : window.x1]
+    size = max(round(window.width * scale), 1), max(round(window.height * scale), 1)
+    gray = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    inner = Box(
+        round((box.x0 - window.x0) * scale), round((box.y0 - window.y0) * scale),
+        round((box.x1 - window.x0) * scale), round((box.y1 - window.y0) * scale),
+    )
+    return Crop(np.asarray(cv2.GaussianBlur(gray, (3, 3), 0.7), np.uint8), window, scale, inner)
+
+
+def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
+    """The picture without its background: what is narrower than half the region stays (white or black top-hat)."""
+    side = max(int(min(gray.shape) * 0.5) | 1, 5)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
+    hat = cv2.morphologyEx(gray, cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT, kernel)
+    top = int(hat.max())
+    return np.asarray(cv2.convertScaleAbs(hat, alpha=255 / top) if top else hat, np.uint8)
+
+
+def levels_of(gray: GrayFrame) -> list[float]:
+    """Otsu's level first, then evenly spaced ones; none for a flat picture."""
+    low, high = (float(value) for value in np.percentile(gray, (2, 99.5)))
+    if high - low < 3:
+        return []
+    otsu = float(cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0])
+    return [otsu, *(low + share * (high - low) for share in _LEVELS)]
+
+
+def components_of(crop: Crop) -> Iterator[Component]:
+    """Every component of plausible size at every level, bright ones first; the same shape may come several times."""
+    seen: set[tuple[Box, bool, int]] = set()
+    for bright in (True, False):
+        sources = [crop.gray if bright else 255 - crop.gray, flattened(crop.gray, bright)]
+        for source in sources:
+            for level in levels_of(source):
+                binary = (source > level).astype(np.uint8)
+                for component in _labelled(binary, crop, bright, level, cut=False):
+                    key = (component.box, bright, int(component.mask.sum()))
+                    if key not in seen:
+                        seen.add(key)
+                        yield component
+
+
+def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
+    """The parts of a component that narrow necks join: eroded until it falls apart, each part grown back inside it.
+
+    A letter with initials touching it becomes two parts; the neck goes to the nearer one.
+    """
+    joined = np.pad(component.mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(joined, cv2.DIST_L2, 3)
+    thickest = float(depth.max())
+    for share in (0.35, 0.5, 0.65, 0.8):
+        cores = (depth > share * thickest).astype(np.uint8)
+        count, labels = cv2.connectedComponents(cores, connectivity=8)
+        if count < 3:
+            continue
+        nearest = _nearest_label(np.asarray(labels, np.int32))
+        whole = np.zeros(crop.gray.shape, np.uint8)
+        for label in range(1, count):
+            part = ((nearest == label) & (joined > 0))[1:-1, 1:-1]
+            whole[:] = 0
+            whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
+            yield from _labelled(whole, crop, component.bright, component.level, cut=True)
+
+
+def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    _, index = cv2.distanceTransformWithLabels((labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    table = np.zeros(int(index.max()) + 1, np.int32)
+    table[index[labels > 0]] = labels[labels > 0]
+    nearest: NDArray[np.int32] = table[index]
+    return nearest
+
+
+def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, level: float, cut: bool) -> Iterator[Component]:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+    smallest = _SMALLEST * max(crop.inner.width, crop.inner.height)
+    for number in range(1, len(stats)):
+        x, y, width, height, area = (int(value) for value in stats[number])
+        if max(width, height) < smallest or min(width, height) < 4 or area < 25 or area > 0.9 * binary.size:
+            continue
+        yield Component(Box(x, y, x + width, y + height), labels[y : y + height, x : x + width] == number, bright, level, cut)

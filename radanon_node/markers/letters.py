@@ -1,0 +1,212 @@
+"""Finds an isolated letter in a detected region and gathers the evidence for it: shape, orientation, reading, surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.markers.components import Component, Crop, components_of, crop_of, cut_apart
+from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
+from radanon_node.markers.ocr import page, reader
+from radanon_node.markers.orientation import Upright, ways
+from radanon_node.pipeline.types import Box, GrayFrame
+
+Mask = NDArray[np.bool_]
+
+# First, cheap look (one orientation) and the mean over eight orientations that counts.
+_WORTH_A_LOOK = 0.3
+_SURE = 0.75
+# When Tesseract cannot read the glyph in its best orientation, its shape alone must be beyond doubt.
+_SURE_UNREAD = 0.97
+_MOST_CANDIDATES = 3
+# Ways whose likeness is this close to the best one are read too.
+_CLOSE = 0.08
+# A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
+_CONTRAST_SHARE, _CONTRAST = 0.25, 4.0
+_NEIGHBOUR_SIDE = 0.72
+_NEIGHBOUR_GAP = 0.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Letter:
+    """A letter that passed: everything about it in film pixels.
+
+    Parameters
+    ----------
+    letter : str
+    box : Box
+        Tight around its ink.
+    mask : ndarray of bool, shape (box.height, box.width)
+    bright : bool
+    contrast : float
+        Gray levels between ink and surroundings.
+    likelihood : float
+        The glyph net's mean probability, 0..1.
+    read : bool
+        Tesseract read it too.
+    """
+
+    letter: str
+    box: Box
+    mask: Mask
+    bright: bool
+    contrast: float
+    likelihood: float
+    read: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A component with the letter its shape says it is."""
+
+    component: Component
+    letter: str
+    likelihood: float
+
+
+def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Letter | None, str]:
+    """The one isolated letter of a region, or why there is none.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    box : Box
+        The detection, inside the film.
+    retain : sequence of str
+        Capitals that may stay.
+
+    Returns
+    -------
+    letter : Letter or None
+    why : str
+        A stable code: ``isolated_side_letter`` or the reason against it.
+    """
+    crop = crop_of(view, box, 0.15)
+    why = "no_letter"
+    for candidate in candidates_of(crop, retain):
+        contrast = contrast_of(crop, candidate.component)
+        if contrast is None:
+            why = "low_contrast"
+            continue
+        way = read_of(candidate)
+        if way is None and candidate.likelihood < _SURE_UNREAD:
+            why = "reading_unsure"
+            continue
+        letter = _on_film(candidate, crop, view.shape, contrast, way is not None)
+        if not isolated(view, letter):
+            why = "not_isolated"
+            continue
+        return letter, "isolated_side_letter"
+    return None, why
+
+
+def candidates_of(crop: Crop, retain: Sequence[str]) -> list[Candidate]:
+    """Components that look like one of the letters, surest first; joined ones are cut apart if nothing whole does."""
+    wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
+    components = list(components_of(crop))
+    found = _sure(components, wanted)
+    if not found:
+        joined = sorted(_unlike(components), key=lambda component: -component.box.area)[:6]
+        found = _sure([part for component in joined for part in cut_apart(component, crop)], wanted)
+    return found
+
+
+def _sure(components: Sequence[Component], wanted: Sequence[int]) -> list[Candidate]:
+    if not components or not wanted:
+        return []
+    glyphs = [normalise(component.mask) for component in components]
+    first = classify(glyphs)[:, wanted].max(1)
+    found: list[Candidate] = []
+    for index in np.argsort(-first, kind="stable"):
+        if first[index] < _WORTH_A_LOOK or len(found) >= _MOST_CANDIDATES:
+            break
+        component = components[index]
+        if any(_same_place(component.box, other.component.box) for other in found):
+            continue
+        mean = classify_all_ways(glyphs[index])
+        best = int(mean.argmax())
+        if best in wanted and mean[best] >= _SURE:
+            found.append(Candidate(component, CLASSES[best], float(mean[best])))
+    return sorted(found, key=lambda candidate: -candidate.likelihood)
+
+
+def _unlike(components: Iterable[Component]) -> Iterator[Component]:
+    places: list[Box] = []
+    for component in components:
+        if component.bright and not any(_same_place(component.box, other) for other in places):
+            places.append(component.box)
+            yield component
+
+
+def _same_place(one: Box, other: Box) -> bool:
+    shared = one.intersection(other)
+    if shared.width <= 0 or shared.height <= 0:
+        return False
+    return shared.area > 0.5 * min(one.area, other.area)
+
+
+def contrast_of(crop: Crop, component: Component) -> float | None:
+    """Gray levels by which the ink stands out from a rim around it; None if that is too little to be sure of its shape."""
+    ink = np.zeros(crop.gray.shape, np.uint8)
+    box = component.box
+    ink[box.y0 : box.y1, box.x0 : box.x1] = component.mask
+    rim = (cv2.dilate(ink, np.ones((9, 9), np.uint8)) > 0) & (cv2.dilate(ink, np.ones((5, 5), np.uint8)) == 0)
+    if not rim.any():
+        return None
+    inside, around = float(np.median(crop.gray[ink > 0])), float(np.median(crop.gray[rim]))
+    contrast = (inside - around) if component.bright else (around - inside)
+    low, high = np.percentile(crop.gray, (2, 98))
+    return contrast if contrast >= max(_CONTRAST, 0.1 * float(high - low)) else None
+
+
+def read_of(candidate: Candidate) -> Upright | None:
+    """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
+    turned = ways(candidate.component.mask, candidate.letter)
+    for way in turned[:3]:
+        if way.likeness < turned[0].likeness - _CLOSE:
+            break
+        if reader()(page(way.mask), word=False) == candidate.letter:
+            return way
+    return None
+
+
+def isolated(view: GrayFrame, letter: Letter) -> bool:
+    """No other letter of like or larger size stands beside it: else it is part of a word or of initials."""
+    side = max(letter.box.width, letter.box.height)
+    crop = crop_of(view, letter.box.grown(side).clipped(*view.shape), 0.0)
+    own = Box(*(round(value * crop.scale) for value in (
+        letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0, letter.box.x1 - crop.window.x0, letter.box.y1 - crop.window.y0)))
+    length = side * crop.scale
+    neighbours = [
+        component for component in components_of(crop)
+        if component.bright == letter.bright
+        and _NEIGHBOUR_SIDE * length <= max(component.box.width, component.box.height) <= 2.5 * length
+        and component.mask.mean() < 0.75
+        and own.intersection(component.box).clipped(*crop.gray.shape).area < 0.5 * min(component.box.area, own.area)
+        and _gap(own, component.box) <= _NEIGHBOUR_GAP * length
+    ]
+    if not neighbours:
+        return True
+    classes = classify([normalise(component.mask) for component in neighbours])
+    return not bool(((classes.argmax(1) != len(CLASSES) - 1) & (classes.max(1) > 0.6)).any())
+
+
+def _gap(one: Box, other: Box) -> float:
+    across = max(one.x0 - other.x1, other.x0 - one.x1, 0)
+    down = max(one.y0 - other.y1, other.y0 - one.y1, 0)
+    return float(np.hypot(across, down))
+
+
+def _on_film(candidate: Candidate, crop: Crop, shape: tuple[int, ...], contrast: float, read: bool) -> Letter:
+    box, window = candidate.component.box, crop.window
+    film = Box(
+        window.x0 + int(box.x0 / crop.scale), window.y0 + int(box.y0 / crop.scale),
+        window.x0 + int(np.ceil(box.x1 / crop.scale)), window.y0 + int(np.ceil(box.y1 / crop.scale)),
+    ).clipped(*shape[:2])
+    soft = cv2.resize(candidate.component.mask.astype(np.uint8) * 255, (film.width, film.height), interpolation=cv2.INTER_LINEAR)
+    letter = Letter(candidate.letter, film, soft > 127, candidate.component.bright, contrast, candidate.likelihood, read)
+    return replace(letter, mask=letter.mask if letter.mask.any() else np.ones_like(letter.mask))

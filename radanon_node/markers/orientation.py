@@ -1,0 +1,114 @@
+"""Orientation correction: tilt from the strokes, then which of the eight quarter turns and mirror images is the letter's own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+_TEMPLATES = Path(__file__).with_name("data") / "upright.npz"
+TEMPLATE_SIDE = 16
+_UPRIGHT_SIDE = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upright:
+    """One way to look at a glyph.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        Turned upright, tight around the ink.
+    turn : float
+        Degrees clockwise by which the glyph lay, after mirroring.
+    mirrored : bool
+    likeness : float
+        Correlation with the letter's template, -1..1.
+    """
+
+    mask: Mask
+    turn: float
+    mirrored: bool
+    likeness: float
+
+
+def tilt_of(mask: Mask) -> float:
+    """Direction of the strokes modulo a quarter turn, in degrees clockwise, within [-45, 45].
+
+    The mean of the gradient's direction times four, weighted with its square, so that horizontal and vertical edges count
+    alike; characters are made of both.
+    """
+    soft = cv2.GaussianBlur(np.pad(mask.astype(np.float32), 3), (0, 0), 1.0)
+    dx, dy = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
+    # (dx + i dy)^4 turns four times as fast; its modulus is the fourth power, the square root of it the square.
+    gradient = (dx + 1j * dy) ** 4
+    total = (gradient / np.maximum(np.sqrt(np.abs(gradient)), 1e-9)).sum()
+    return math.degrees(math.atan2(total.imag, total.real)) / 4
+
+
+def turned(mask: Mask, degrees: float) -> Mask:
+    """The glyph turned counter-clockwise by `degrees`, 48 pixels on its larger side, tight."""
+    scale = _UPRIGHT_SIDE / max(mask.shape)
+    side = int(_UPRIGHT_SIDE * 1.5) + 4
+    matrix = cv2.getRotationMatrix2D(((mask.shape[1] - 1) / 2, (mask.shape[0] - 1) / 2), degrees, scale)
+    matrix[0, 2] += (side - mask.shape[1]) / 2
+    matrix[1, 2] += (side - mask.shape[0]) / 2
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return tight(cv2.warpAffine(mask.astype(np.uint8) * 255, matrix, (side, side), flags=flags) > 127)
+
+
+def tight(mask: Mask) -> Mask:
+    """Without empty rows and columns around the ink; a mask without ink stays as it is."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else mask
+
+
+def template_view(mask: Mask) -> NDArray[np.float32]:
+    """A tight mask as a template: squeezed to 16 x 16, zero mean, unit length."""
+    small = np.asarray(cv2.resize(mask.astype(np.float32), (TEMPLATE_SIDE, TEMPLATE_SIDE), interpolation=cv2.INTER_AREA), np.float32)
+    small -= small.mean()
+    norm = float(np.linalg.norm(small))
+    unit: NDArray[np.float32] = small / norm if norm else small
+    return unit
+
+
+@cache
+def _templates() -> dict[str, NDArray[np.float32]]:
+    with np.load(_TEMPLATES) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def ways(mask: Mask, letter: str) -> list[Upright]:
+    """The eight ways to turn a glyph upright, the one most like `letter` first.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (rows, columns)
+        One component.
+    letter : str
+        A capital.
+
+    Returns
+    -------
+    list of Upright
+    """
+    tilt = tilt_of(mask)
+    level = turned(mask, tilt)
+    templates = _templates()[letter]
+    found: list[Upright] = []
+    for mirrored in (False, True):
+        seen = level[:, ::-1] if mirrored else level
+        for quarter in range(4):
+            upright = np.rot90(seen, quarter)
+            # Capitals are taller than wide: a lying one is less likely to be meant that way.
+            lying = 0.15 if upright.shape[1] > 1.15 * upright.shape[0] else 0.0
+            likeness = float((templates @ template_view(upright).ravel()).max())
+            found.append(Upright(upright, (-tilt if mirrored else tilt) + 90 * quarter, mirrored, likeness - lying))
+    return sorted(found, key=lambda way: -way.likeness)

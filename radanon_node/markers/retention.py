@@ -1,0 +1,109 @@
+"""The retention pass: what of the detected regions may stay, after Khosravi et al., Radiology: AI 5(6), e230085 (2023).
+
+Every region is black unless it holds one isolated letter of the list; then only what is not that letter is black. Evidence
+decides: the component's shape, a reading in a clear orientation, its contrast and its surroundings; doubt removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.markers.leftovers import halo_of, leftovers
+from radanon_node.markers.letters import Letter, find_letter
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Source, Verdict
+
+_KEEPABLE = (Source.MARKER_MODEL, Source.TEXT_MODEL)
+# A letter's surroundings are looked at in boxes up to this many times longer than wide; longer ones are lines of print.
+_LONGEST = 4.5
+
+
+class Knows(Protocol):
+    """This patient's identifiers (`tags.identifiers.Identifiers`)."""
+
+    def matches(self, text: str) -> bool: ...
+
+
+def judge(view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str], identifiers: Knows | None) -> list[Region]:
+    """Decide what of each detection is blacked out.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+        The frame as displayed.
+    detections : sequence of Detection
+    retain : sequence of str
+        Letters that may stay if isolated; empty removes everything.
+    identifiers : Identifiers or None
+        A letter that is one of this patient's identifiers is removed.
+
+    Returns
+    -------
+    list of Region
+        ``KEEP`` for a kept letter's box, ``REDACT`` for everything else; all inside the frame. Nothing outside the detections
+        is ever touched, and nothing inside one is left that is neither the letter nor plain background.
+
+    Raises
+    ------
+    HoldInstance
+        ``MODEL_MISSING`` when Tesseract or the glyph net is not installed.
+    """
+    wanted = tuple(dict.fromkeys(letter for letter in (entry.upper() for entry in retain) if len(letter) == 1))
+    boxes = [detection.box.clipped(*view.shape) for detection in detections]
+    verdicts: list[tuple[Detection, Box, Letter | None, str]] = []
+    for detection, box in zip(detections, boxes):
+        if box.width <= 0 or box.height <= 0:
+            continue
+        letter, why = _look(view, detection, box, wanted, identifiers)
+        verdicts.append((detection, box, letter, why))
+    letters = [letter for _, _, letter, _ in verdicts if letter is not None]
+    regions: list[Region] = []
+    for detection, box, letter, why in verdicts:
+        if letter is None:
+            regions.append(_black(detection, box, _without(box, letters), why))
+            continue
+        regions.append(_region(detection, letter.box, Verdict.KEEP, "isolated_side_letter"))
+        rest = leftovers(view, box, letter)
+        if rest is not None:
+            rest_box, mask = rest
+            spared = _without(rest_box, letters)
+            mask = mask if spared is None else mask & spared
+            if mask.any():
+                regions.append(_black(detection, rest_box, mask, "not_the_letter"))
+    return regions
+
+
+def _look(view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str], identifiers: Knows | None) -> tuple[Letter | None, str]:
+    if not wanted:
+        return None, "retention_off"
+    if detection.source not in _KEEPABLE:
+        return None, "region_rule"
+    if max(box.width, box.height) > _LONGEST * min(box.width, box.height):
+        return None, "line_of_text"
+    letter, why = find_letter(view, box, wanted)
+    if letter is not None and identifiers is not None and identifiers.matches(letter.letter):
+        return None, "matches_identifier"
+    return letter, why
+
+
+def _without(box: Box, letters: Sequence[Letter]) -> NDArray[np.bool_] | None:
+    """Mask of `box` without the kept letters that reach into it; None if none does."""
+    mask = np.ones((box.height, box.width), np.bool_)
+    for letter in letters:
+        halo_box, halo = halo_of(letter)
+        shared = halo_box.intersection(box)
+        if shared.width > 0 and shared.height > 0:
+            part = halo[shared.y0 - halo_box.y0 : shared.y1 - halo_box.y0, shared.x0 - halo_box.x0 : shared.x1 - halo_box.x0]
+            mask[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] &= ~part
+    return None if mask.all() else mask
+
+
+def _black(detection: Detection, box: Box, mask: NDArray[np.bool_] | None, why: str) -> Region:
+    return _region(detection, box, Verdict.REDACT, why, mask)
+
+
+def _region(detection: Detection, box: Box, verdict: Verdict, why: str, mask: NDArray[np.bool_] | None = None) -> Region:
+    return Region(box, verdict, detection.kind, detection.confidence, detection.source, why, None, mask)
