@@ -58,8 +58,9 @@ def check_destination(destination: DestinationSettings, timeout: float = 10.0) -
     offers += [Offer(DigitalXRayImageStorageForPresentation, (syntax,)) for syntax in _COMPRESSED]
     tls = client_context(destination.tls) if destination.tls else None
     association = Association(
-        destination.host, destination.port, destination.ae_title, destination.calling_ae_title, offers, min(timeout, destination.timeout), tls
-    )
+        destination.host, destination.port, destination.ae_title, destination.calling_ae_title, offers,
+        min(timeout, destination.timeout), tls,
+    )  # fmt: skip
     try:
         taken = association.contexts
         syntax = next((uid for uid in _UNCOMPRESSED if (VERIFICATION, uid) in taken), None)
