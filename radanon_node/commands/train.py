@@ -1,0 +1,48 @@
+"""``radanon train``: train the marker detector from labelled and drawn films."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from radanon_node.errors import EXIT_OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run in it is gone on with")
+    parser.add_argument("--labels", type=Path, action="append", default=[], help="labelled films (.jsonl, COCO, LabelMe, YOLO); may be repeated; "
+                        "of films with a split only `train` is used; none: drawn films alone")
+    parser.add_argument("--films", type=Path, help="folder of the films, if not beside the labels")
+    parser.add_argument("--start", type=Path, help="checkpoint to start from")
+    parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
+    parser.add_argument("--image", type=int, default=416, help="side of a training window in pixels")
+    parser.add_argument("--long-side", type=int, default=1024, help="films are scaled to this long side")
+    parser.add_argument("--passes", type=int, default=30_000, help="training windows in all")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=0.002, help="learning rate")
+    parser.add_argument("--final", type=float, default=0.02, help="share of the rate left at the end")
+    parser.add_argument("--real", type=float, default=0.55, help="share of windows from labelled films")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that make samples")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the network")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until the passes are done; prints a line of figures now and then."""
+    from radanon_node.training.films import read_labels
+    from radanon_node.training.samples import Mix
+    from radanon_node.training.train import Recipe, train
+
+    films = [f for labels in args.labels for f in read_labels(labels, args.films) if f.split in ("", "train")]
+    recipe = Recipe(size=args.size, image=args.image, long_side=args.long_side, passes=args.passes, batch=args.batch, rate=args.rate,
+                    final=args.final, seed=args.seed, start=args.start.name if args.start else "", mix=Mix(real=args.real if films else 0.0))
+    print(f"{len(films)} labelled films, {recipe.passes} windows of {recipe.image} pixels, YOLOv5{recipe.size}")
+
+    def report(line: dict[str, float]) -> None:
+        print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
+
+    path = train(recipe, films, args.out, start=args.start, workers=args.workers, threads=args.threads, device=args.device, report=report)
+    print(f"weights: {path}")
+    return EXIT_OK

@@ -1,0 +1,201 @@
+"""Training samples: windows of real and of drawn films, with markers added and exposure varied. A sample is a function of (seed, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.training.films import LabelledFilm, read_image
+from radanon_node.training.synth import anatomy, distractors
+from radanon_node.training.synth.film import Item, Painter, add_marker
+
+Gray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often what is drawn.
+
+    Parameters
+    ----------
+    real : float
+        Windows of labelled films, the rest are drawn on procedural grounds.
+    extra : float
+        A labelled window gets drawn markers on top.
+    mosaic : float
+        Four windows in one sample (YOLOv5's mosaic).
+    empty : float
+        A drawn window has hard negatives only.
+    turn : float
+        A labelled window is turned by a quarter or flipped.
+    """
+
+    real: float = 0.55
+    extra: float = 0.5
+    mosaic: float = 0.25
+    empty: float = 0.2
+    turn: float = 0.3
+
+
+@lru_cache(maxsize=1024)
+def _read(path: str) -> Gray:
+    from pathlib import Path
+
+    return read_image(Path(path))
+
+
+@lru_cache(maxsize=128)
+def _ground(seed: int, index: int) -> Gray:
+    return anatomy.background((1024, 1024), np.random.default_rng((seed, 1, index)))
+
+
+class Samples:
+    """An endless, indexable training set.
+
+    Parameters
+    ----------
+    films : sequence of LabelledFilm
+        Real films; may be empty. Each is scaled so that its long side is `long_side` before windows are cut.
+    seed : int
+    size : int
+        Side of a sample in pixels.
+    mix : Mix
+    long_side : int
+        The detector's own scale.
+    """
+
+    def __init__(self, films: Sequence[LabelledFilm], seed: int, size: int, mix: Mix | None = None, long_side: int = 1024) -> None:
+        self._films = tuple(films)
+        self._marked = tuple(f for f in self._films if any(i.label >= 0 for i in f.items))
+        self._seed, self._size, self._mix, self._long = seed, size, mix or Mix(), long_side
+
+    def sample(self, index: int) -> tuple[Gray, NDArray[np.float32]]:
+        """The sample number `index`.
+
+        Returns
+        -------
+        image : ndarray of uint8, shape (size, size)
+        targets : ndarray of float32, shape (n, 5)
+            Class or -1, centre x, y, width, height as fractions.
+        """
+        rng = np.random.default_rng((self._seed, 0, index))
+        size = self._size
+        if rng.random() < self._mix.mosaic:
+            image, items = self._mosaic(index, rng)
+        else:
+            image, items = self._window(index, size, size, rng)
+        image = photometric(image, rng)
+        targets = np.array([(i.label, (i.x0 + i.x1) / 2 / size, (i.y0 + i.y1) / 2 / size, (i.x1 - i.x0) / size, (i.y1 - i.y0) / size) for i in items], np.float32)
+        return image, targets.reshape(-1, 5)
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
+        size = self._size
+        cx, cy = (int(v) for v in rng.uniform(0.3, 0.7, 2) * size)
+        image, items = np.zeros((size, size), np.uint8), []
+        for x0, y0, x1, y1 in ((0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)):
+            piece, found = self._window(index, y1 - y0, x1 - x0, rng)
+            image[y0:y1, x0:x1] = piece
+            items += [Item(i.x0 + x0, i.y0 + y0, i.x1 + x0, i.y1 + y0, i.label) for i in found]
+        return image, items
+
+    def _window(self, index: int, rows: int, columns: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
+        if self._films and rng.random() < self._mix.real:
+            image, items = self._real(rows, columns, rng)
+            if rng.random() < self._mix.extra:
+                painter = Painter(image, rng, tuple(items))
+                for _ in range(int(rng.integers(1, 4))):
+                    add_marker(painter, rng)
+                if rng.random() < 0.25:
+                    distracted = painter.film
+                    distractors.scatter(distracted, 1, rng)
+                done = painter.done()
+                return done.image, items + list(done.items)
+            return image, items
+        # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 32 samples.
+        ground = _ground(self._seed, index // 32 + int(rng.integers(0, 48)))
+        matrix = _matrix(ground.shape[1] * rng.uniform(0.1, 0.9), ground.shape[0] * rng.uniform(0.1, 0.9), rows, columns, float(np.exp(rng.normal(0, 0.4))), float(rng.uniform(0, 360)), rng.random() < 0.5)
+        image = np.asarray(cv2.warpAffine(ground, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT if rng.random() < 0.5 else cv2.BORDER_CONSTANT), np.uint8)
+        painter = Painter(image, rng)
+        empty = rng.random() < self._mix.empty
+        distractors.scatter(painter.film, int(rng.integers(1, 5) if empty else rng.choice([0, 0, 1, 2, 3])), rng)
+        if not empty:
+            for _ in range(int(rng.integers(1, 3 + rows * columns // 60000))):
+                add_marker(painter, rng)
+        done = painter.done()
+        return done.image, list(done.items)
+
+    def _real(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
+        pool = self._marked if self._marked and rng.random() < 0.85 else self._films
+        film = pool[int(rng.integers(0, len(pool)))]
+        image = _read(str(film.path))
+        fit = self._long / max(image.shape)
+        scale = fit * float(np.clip(np.exp(rng.normal(0, 0.28)), 0.45, 2.2))
+        known = [i for i in film.items if i.label >= 0]
+        if known and rng.random() < 0.75:
+            item = known[int(rng.integers(0, len(known)))]
+            reach = rng.uniform(-0.42, 0.42, 2) * [columns, rows] / scale
+            cx, cy = (item.x0 + item.x1) / 2 + reach[0], (item.y0 + item.y1) / 2 + reach[1]
+        else:
+            cx, cy = rng.uniform(0.05, 0.95) * image.shape[1], rng.uniform(0.05, 0.95) * image.shape[0]
+        turned = rng.random() < self._mix.turn
+        angle = float(rng.choice([0, 90, 180, 270])) if turned else 0.0
+        angle += float(rng.normal(0, 2.5)) if rng.random() < 0.5 else 0.0
+        matrix = _matrix(cx, cy, rows, columns, scale, angle, rng.random() < (0.5 if turned else 0.25))
+        flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
+        out = np.asarray(cv2.warpAffine(image, matrix, (columns, rows), flags=flags), np.uint8)
+        return out, moved(film.items, matrix, rows, columns)
+
+
+def _matrix(cx: float, cy: float, rows: int, columns: int, scale: float, angle: float, flip: bool) -> NDArray[np.float64]:
+    """Affine that brings (cx, cy) to the middle of the window."""
+    a = np.deg2rad(angle)
+    linear = scale * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+    shift = np.array([columns / 2, rows / 2]) - linear @ np.array([cx, cy])
+    return np.hstack((linear, shift[:, None]))
+
+
+def moved(items: Sequence[Item], matrix: NDArray[np.float64], rows: int, columns: int) -> list[Item]:
+    """Items under an affine, cut to the window; what is mostly outside becomes unknown."""
+    out = []
+    for i in items:
+        corners = np.array([[i.x0, i.y0, 1], [i.x1, i.y0, 1], [i.x1, i.y1, 1], [i.x0, i.y1, 1]]) @ matrix.T
+        x0, y0, x1, y1 = corners[:, 0].min(), corners[:, 1].min(), corners[:, 0].max(), corners[:, 1].max()
+        c0, r0, c1, r1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(columns)), min(y1, float(rows))
+        if c1 - c0 < 2 or r1 - r0 < 2:
+            continue
+        share = (c1 - c0) * (r1 - r0) / ((x1 - x0) * (y1 - y0))
+        out.append(Item(c0, r0, c1, r1, i.label if share >= 0.3 else -1))
+    return out
+
+
+def photometric(image: Gray, rng: np.random.Generator) -> Gray:
+    """Exposure, polarity, sharpness, noise and compression as other makes and exports have them."""
+    table = np.arange(256, dtype=np.float32) / 255
+    if rng.random() < 0.6:
+        table = table ** float(np.exp(rng.normal(0, 0.3)))
+    if rng.random() < 0.5:
+        table = (table - 0.5) * rng.uniform(0.6, 1.35) + 0.5 + rng.uniform(-0.12, 0.12)
+    if rng.random() < 0.04:
+        table = 1 - table
+    out = cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8))
+    kind = rng.random()
+    if kind < 0.12:
+        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 1.3)))
+    elif kind < 0.22:
+        blurred = cv2.GaussianBlur(out, (0, 0), 1.5)
+        out = cv2.addWeighted(out, 1.8, blurred, -0.8, 0)
+    elif kind < 0.30:
+        clahe = cv2.createCLAHE(float(rng.uniform(1, 4)), (8, 8))
+        out = clahe.apply(out)
+    if rng.random() < 0.25:
+        grain = rng.standard_normal(out.shape).astype(np.float32) * float(rng.uniform(1, 7))
+        out = np.clip(out + grain, 0, 255).astype(np.uint8)
+    if rng.random() < 0.12:
+        packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 92))])[1]
+        out = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(out, np.uint8)

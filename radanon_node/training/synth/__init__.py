@@ -1,0 +1,1 @@
+"""Synthetic films: procedural anatomy, markers of all makes, hard negatives, exact labels."""

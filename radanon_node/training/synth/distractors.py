@@ -1,0 +1,143 @@
+"""Hard negatives: what lies on and in patients and looks a little like a marker. Painted, never labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.training.synth import glyphs
+
+Film = NDArray[np.float32]
+
+
+def _lay(film: Film, mask: NDArray[np.float32], x: float, y: float, level: float, opacity: float) -> None:
+    r, c = int(y - mask.shape[0] / 2), int(x - mask.shape[1] / 2)
+    r0, c0, r1, c1 = max(r, 0), max(c, 0), min(r + mask.shape[0], film.shape[0]), min(c + mask.shape[1], film.shape[1])
+    if r0 >= r1 or c0 >= c1:
+        return
+    part = mask[r0 - r:r1 - r, c0 - c:c1 - c] * opacity
+    view = film[r0:r1, c0:c1]
+    view += (level - view) * part
+
+
+def _draw(film: Film, opacity: float, level: float, blur: float, paint: Callable[[NDArray[np.uint8]], object]) -> None:
+    canvas = np.zeros(film.shape, np.uint8)
+    paint(canvas)
+    mask = cv2.GaussianBlur(canvas, (0, 0), max(blur, 0.5)).astype(np.float32) / 255
+    film += (level - film) * mask * opacity
+
+
+def _wiggle(film: Film, rng: np.random.Generator, turns: float = 1.0) -> NDArray[np.int32]:
+    h, w = film.shape
+    t = np.linspace(0, 1, 60)
+    a, b = rng.uniform(-0.1, 1.1, 2) * [w, h], rng.uniform(-0.1, 1.1, 2) * [w, h]
+    bend = np.stack([sum(rng.normal(0, 0.12 * turns / k) * np.sin(np.pi * k * t) for k in range(1, 5)) * s for s in (w, h)], 1)
+    return np.asarray(np.round((a * (1 - t[:, None]) + b * t[:, None] + bend) * 8), np.int32)
+
+
+def wire(film: Film, rng: np.random.Generator) -> None:
+    """ECG leads, catheters, tubes."""
+    path, width = _wiggle(film, rng), int(rng.integers(1, 6))
+    _draw(film, rng.uniform(0.15, 0.9), 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, width, cv2.LINE_AA, 3))
+
+
+def electrode(film: Film, rng: np.random.Generator) -> None:
+    """A snap with its lead: small bright disc in a fainter ring, a connector and a wire."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(12, 34))
+    _lay(film, glyphs.ellipse(s * 2, s * 2), x, y, 255, rng.uniform(0.03, 0.2))
+    _lay(film, glyphs.ellipse(s, s, max(s // 6, 1)), x, y, 255, rng.uniform(0.4, 0.95))
+    _lay(film, glyphs.ellipse(max(s // 2, 3), max(s // 2, 3)), x, y, 255, rng.uniform(0.5, 1))
+    path = _wiggle(film, rng)
+    path = path - path[0] + np.array([x * 8, y * 8], np.int32)
+    _draw(film, rng.uniform(0.3, 0.9), 255, 0.8, lambda c: cv2.polylines(c, [np.asarray(path, np.int32)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+
+
+def snaps(film: Film, rng: np.random.Generator) -> None:
+    """Gown snaps and buttons: small rings, several of one kind."""
+    h, w = film.shape
+    s, opacity = int(rng.uniform(8, 24)), rng.uniform(0.3, 0.95)
+    x, y, dx, dy = rng.uniform(0, w), rng.uniform(0, h), rng.normal(0, 60), rng.normal(0, 60)
+    for k in range(int(rng.integers(1, 5))):
+        _lay(film, glyphs.ellipse(s, s, max(s // 4, 1)), x + k * dx, y + k * dy, 255, opacity)
+        _lay(film, glyphs.ellipse(max(s // 3, 2), max(s // 3, 2)), x + k * dx, y + k * dy, 255, opacity)
+
+
+def clips(film: Film, rng: np.random.Generator) -> None:
+    """Surgical clips, sternal wires, staples: short bright strokes."""
+    h, w = film.shape
+    x, y = rng.uniform(0, w), rng.uniform(0, h)
+    strokes = []
+    for _ in range(int(rng.integers(1, 12))):
+        p, a, n = np.array([x, y]) + rng.normal(0, 40, 2), rng.uniform(0, np.pi), rng.uniform(3, 12)
+        strokes.append(np.round(np.array([p, p + n * np.array([np.cos(a), np.sin(a)])]) * 8).astype(np.int32))
+    _draw(film, rng.uniform(0.6, 1), 255, 0.6, lambda c: cv2.polylines(c, strokes, False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+
+
+def prosthesis(film: Film, rng: np.random.Generator) -> None:
+    """Hip stem and cup, nail, plate with screws, knee."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0.1, 0.9) * w, rng.uniform(0.1, 0.9) * h, min(h, w) * rng.uniform(0.06, 0.2)
+    level, kind = rng.uniform(225, 255), rng.random()
+    if kind < 0.4:
+        stem = np.array([[x, y], [x + s * 0.5, y + s * 0.6], [x + s * 0.55, y + s * 2.4], [x + s * 0.4, y + s * 2.4], [x + s * 0.15, y + s * 0.9], [x - s * 0.2, y + s * 0.3]])
+        _draw(film, 0.97, level, 1, lambda c: cv2.fillPoly(c, [np.round(stem * 8).astype(np.int32)], 255, cv2.LINE_AA, 3))
+        _lay(film, glyphs.ellipse(int(s * 0.9), int(s * 0.9)), x - s * 0.15, y - s * 0.05, level, 0.97)
+    elif kind < 0.75:
+        a = rng.uniform(0, np.pi)
+        along, across = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
+        ends = np.array([np.array([x, y]) - along * s, np.array([x, y]) + along * s])
+        _draw(film, 0.9, level, 0.8, lambda c: cv2.polylines(c, [np.round(ends * 8).astype(np.int32)], False, 255, max(int(s * 0.14), 3), cv2.LINE_AA, 3))
+        screws = [np.round(np.array([p := ends[0] + (ends[1] - ends[0]) * t, p + across * s * rng.uniform(0.3, 0.7)]) * 8).astype(np.int32) for t in np.linspace(0.05, 0.95, int(rng.integers(2, 8)))]
+        _draw(film, 0.95, level, 0.7, lambda c: cv2.polylines(c, screws, False, 255, max(int(s * 0.06), 2), cv2.LINE_AA, 3))
+    else:
+        box = np.array([rng.normal([x, y], s * 0.8) for _ in range(5)])
+        hull = cv2.convexHull(np.round(box * 8).astype(np.int32))
+        _draw(film, rng.uniform(0.6, 0.95), level, 1, lambda c: cv2.fillPoly(c, [hull], 255, cv2.LINE_AA, 3))
+
+
+def chain(film: Film, rng: np.random.Generator) -> None:
+    """Necklace or zip: a row of dots or teeth along a curve."""
+    path = _wiggle(film, rng, 0.8) // 8
+    size, every = int(rng.integers(2, 6)), int(rng.integers(1, 3))
+
+    def paint(canvas: NDArray[np.uint8]) -> None:
+        for px, py in path[::every]:
+            cv2.circle(canvas, (int(px), int(py)), size, 255, -1, cv2.LINE_AA)
+
+    _draw(film, rng.uniform(0.3, 1), 255, 0.6, paint)
+
+
+def redaction(film: Film, rng: np.random.Generator) -> None:
+    """A black (or white) bar or an erased rectangle, as other people's de-identification leaves."""
+    h, w = film.shape
+    for _ in range(int(rng.integers(1, 3))):
+        bw, bh = int(rng.uniform(20, 220)), int(rng.uniform(10, 70))
+        x, y = int(rng.uniform(0, max(w - bw, 1))), int(rng.uniform(0, max(h - bh, 1)))
+        film[y:y + bh, x:x + bw] = 0 if rng.random() < 0.85 else 255
+
+
+def edge(film: Film, rng: np.random.Generator) -> None:
+    """A straight bright or dark strip: cassette edge, table, positioning aid."""
+    h, w = film.shape
+    a, p = rng.uniform(0, np.pi), rng.uniform(0, 1, 2) * [w, h]
+    d = np.array([np.cos(a), np.sin(a)]) * (h + w)
+    line = np.round(np.array([p - d, p + d]) * 8).astype(np.int64)
+    line = np.clip(line, -2**20, 2**20).astype(np.int32)
+    width = int(rng.uniform(2, 40))
+    _draw(film, rng.uniform(0.05, 0.6), rng.choice([0.0, 255.0]), rng.uniform(0.6, 3), lambda c: cv2.polylines(c, [line], False, 255, width, cv2.LINE_AA, 3))
+
+
+_ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
+    (wire, 0.18), (electrode, 0.18), (snaps, 0.12), (clips, 0.13), (prosthesis, 0.12), (chain, 0.07), (redaction, 0.08), (edge, 0.12),
+)
+
+
+def scatter(film: Film, count: int, rng: np.random.Generator) -> None:
+    """Paint `count` of them on `film` (float32, 0..255), in place."""
+    weights = np.array([w for _, w in _ALL])
+    for index in rng.choice(len(_ALL), count, p=weights / weights.sum()):
+        _ALL[int(index)][0](film, rng)

@@ -1,0 +1,352 @@
+"""Markers as they are seen on films, each a small stack of coverage masks: what is painted, how it is toned, what is labelled.
+
+Styles: lead letters with initials, staircases, stacks and overlaps, acrylic carriers, discs, rings with balls, plates with a cut-out letter,
+digital ovals, boxes and circles, outlined words, arrows, rulers, scratched or handwritten tape, burnt-in names, numbers, dates and times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from radanon_node.training.synth import glyphs, words
+from radanon_node.training.synth.glyphs import Mask
+
+SIDE_LETTER, TEXT, SYMBOL = 0, 1, 2
+CLASSES = ("side_letter", "text", "symbol")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One coverage mask of a marker.
+
+    Parameters
+    ----------
+    mask : ndarray of float32, shape of the marker's canvas
+        0..1.
+    tone : str
+        ``lead`` (brighter than what is behind, see-through), ``faint`` (a trace of it), ``white``, ``black`` (opaque, digital).
+    item : int
+        Index into the marker's classes; -1 for what is painted but not labelled (acrylic carriers, outlines).
+    """
+
+    mask: Mask
+    tone: str
+    item: int
+
+
+@dataclass(frozen=True, eq=False)
+class Marker:
+    """Parts on one canvas, painted in order, and the class of each labelled item."""
+
+    parts: tuple[Part, ...]
+    classes: tuple[int, ...]
+    digital: bool
+
+
+class _Sheet:
+    """Collects parts at free positions and cuts them to one canvas."""
+
+    def __init__(self, digital: bool = False) -> None:
+        self._placed: list[tuple[Mask, float, float, str, int]] = []
+        self._classes: list[int] = []
+        self._digital = digital
+
+    def item(self, label: int) -> int:
+        self._classes.append(label)
+        return len(self._classes) - 1
+
+    def put(self, mask: Mask, x: float, y: float, tone: str, item: int) -> None:
+        """With its upper left corner at (x, y)."""
+        self._placed.append((mask, x, y, tone, item))
+
+    def centre(self, mask: Mask, x: float, y: float, tone: str, item: int) -> None:
+        self.put(mask, x - mask.shape[1] / 2, y - mask.shape[0] / 2, tone, item)
+
+    def marker(self) -> Marker:
+        left, top = min(p[1] for p in self._placed), min(p[2] for p in self._placed)
+        right = max(p[1] + p[0].shape[1] for p in self._placed)
+        bottom = max(p[2] + p[0].shape[0] for p in self._placed)
+        shape = (int(np.ceil(bottom - top)) + 3, int(np.ceil(right - left)) + 3)
+        parts = []
+        for mask, x, y, tone, item in self._placed:
+            canvas = np.zeros(shape, np.float32)
+            r, c = round(y - top) + 1, round(x - left) + 1
+            piece = mask[:shape[0] - r, :shape[1] - c]
+            canvas[r:r + piece.shape[0], c:c + piece.shape[1]] = piece
+            parts.append(Part(canvas, tone, item))
+        return Marker(tuple(parts), tuple(self._classes), self._digital)
+
+
+def _pick_font(rng: np.random.Generator) -> str:
+    faces = glyphs.fonts()
+    if not faces or rng.random() < 0.08:
+        return ""
+    sans = [f for f in faces if "Sans" in f and "Mono" not in f]
+    return str(rng.choice(sans if sans and rng.random() < 0.75 else list(faces)))
+
+
+def _lead_glyphs(text: str, height: float, rng: np.random.Generator) -> Mask:
+    h = max(int(height), 6)
+    style = rng.random()
+    if len(text) == 1 and text == "L" and style < 0.5:
+        mask = glyphs.bars(text, h, max(int(h * rng.uniform(0.13, 0.26)), 2))
+    elif style < 0.75:
+        mask = glyphs.word(text, int(h * 1.4), _pick_font(rng), int(rng.integers(0, max(h // 14, 1) + 1)), int(rng.integers(0, 4)) * (h // 12))
+    else:
+        mask = glyphs.stroked(text, h, max(int(h * rng.uniform(0.1, 0.22)), 1), rng)
+    mask = glyphs.stretch(mask, rng.uniform(0.75, 1.2), 1.0)
+    return glyphs.stretch(mask, h / mask.shape[0], h / mask.shape[0])
+
+
+def _initials(sheet: _Sheet, letter: Mask, h: float, tone: str, rng: np.random.Generator) -> None:
+    text = words.initials(rng)
+    size = h * rng.uniform(0.3, 0.75)
+    gap = h * rng.uniform(-0.06, 0.14)
+    lh, lw = letter.shape
+    item = sheet.item(TEXT)
+    how = rng.random()
+    if how < 0.5:
+        mask = _lead_glyphs(text, size, rng)
+        x = (lw - mask.shape[1]) / 2 + rng.uniform(-0.3, 0.3) * h
+        sheet.put(mask, x, lh + gap if rng.random() < 0.8 else -gap - mask.shape[0], tone, item)
+    elif how < 0.65:
+        mask = _lead_glyphs(text, size, rng)
+        sheet.put(mask, lw + gap if rng.random() < 0.6 else -mask.shape[1] - gap, rng.uniform(0, max(lh - mask.shape[0], 1)), tone, item)
+    elif how < 0.85:  # stacked or a staircase, in a column beside or below
+        y = rng.uniform(-0.2, 1.1) * lh
+        x = lw + gap if rng.random() < 0.7 else lw * rng.uniform(-0.3, 0.6)
+        if y < lh * 0.9 and x < lw:
+            x = lw + gap
+        step = rng.uniform(-0.5, 0.9) * size
+        for c in text:
+            mask = _lead_glyphs(c, size, rng)
+            sheet.put(mask, x, y, tone, item)
+            x += step
+            y += mask.shape[0] + rng.uniform(0.02, 0.3) * size
+    else:  # inside the angle of the L
+        mask = _lead_glyphs(text, size * 0.6, rng)
+        sheet.put(mask, lw * 0.45, lh * 0.2, tone, item)
+
+
+def lead_letter(h: float, rng: np.random.Generator) -> Marker:
+    """A lead letter, alone or with initials, carrier, disc and ring around it."""
+    sheet = _Sheet()
+    tone = "lead"
+    mask = _lead_glyphs(words.side_letter(rng), h, rng)
+    lh, lw = mask.shape
+    if rng.random() < 0.3:
+        cw, ch = int(h * rng.uniform(0.8, 1.5)), int(h * rng.uniform(1.6, 3.0))
+        x, y = lw / 2 - cw / 2, lh / 2 - ch * rng.uniform(0.25, 0.7)
+        carrier = glyphs.rectangle(cw, ch, -1 if rng.random() < 0.6 else max(int(h / 24), 1), int(rng.uniform(0, 0.3) * h))
+        if rng.random() < 0.5:
+            hole = glyphs.ellipse(int(h * 0.28), int(h * 0.28))
+            r, c = int(h * 0.12), cw // 2 - hole.shape[1] // 2
+            if r + hole.shape[0] < ch and 0 <= c and c + hole.shape[1] < cw:
+                carrier[r:r + hole.shape[0], c:c + hole.shape[1]] *= 1 - hole
+        sheet.put(carrier, x, y, "faint", -1)
+    sheet.put(mask, 0, 0, tone, sheet.item(SIDE_LETTER))
+    if rng.random() < 0.55:
+        _initials(sheet, mask, h, tone, rng)
+    if rng.random() < 0.13:
+        side = -1 if rng.random() < 0.5 else 1
+        disc = glyphs.ellipse(int(h * rng.uniform(0.8, 1.3)), int(h * rng.uniform(0.9, 1.4)))
+        sheet.centre(disc, lw / 2 + rng.uniform(-0.8, 0.8) * h, lh / 2 + side * h * rng.uniform(1.2, 2.2), tone, sheet.item(SYMBOL))
+    if rng.random() < 0.12:
+        _ring_with_balls(sheet, h * rng.uniform(0.7, 1.1), lw / 2 + rng.uniform(-0.6, 0.6) * h, lh + h * rng.uniform(0.6, 1.8), rng)
+    return sheet.marker()
+
+
+def _ring_with_balls(sheet: _Sheet, size: float, x: float, y: float, rng: np.random.Generator) -> None:
+    item = sheet.item(SYMBOL)
+    s = max(int(size), 8)
+    sheet.centre(glyphs.ellipse(s, s, max(int(s * rng.uniform(0.08, 0.2)), 1)), x, y, "lead", item)
+    for _ in range(int(rng.integers(0, 4))):
+        ball = glyphs.ellipse(max(int(s * 0.2), 3), max(int(s * 0.2), 3))
+        a = rng.uniform(0, 2 * np.pi)
+        sheet.centre(ball, x + np.cos(a) * s * 0.25, y + np.sin(a) * s * 0.25, "lead", item)
+
+
+def plate(h: float, rng: np.random.Generator) -> Marker:
+    """A lead plate with a cut-out letter (labelled as a whole), or without any (a symbol)."""
+    sheet = _Sheet()
+    w, t = int(h * rng.uniform(1.1, 1.8)), int(h * rng.uniform(1.4, 3.0))
+    body = glyphs.rectangle(w, t, -1, int(rng.uniform(0, 0.5) * w)) if rng.random() < 0.7 else glyphs.ellipse(w, t)
+    kind = rng.random()
+    if kind < 0.8:
+        letter = _lead_glyphs(words.side_letter(rng), h * 0.85, rng)
+        r = int(rng.uniform(0.3, 0.95) * max(t - letter.shape[0], 1))
+        c = max((w - letter.shape[1]) // 2, 0)
+        piece = letter[:t - r, :w - c]
+        body[r:r + piece.shape[0], c:c + piece.shape[1]] *= 1 - piece * rng.uniform(0.7, 1)
+        sheet.put(body, 0, 0, "lead", sheet.item(SIDE_LETTER))
+    elif kind < 0.9:
+        letter = _lead_glyphs(words.initials(rng), h * 0.6, rng)
+        r, c = max((t - letter.shape[0]) // 2, 0), max((w - letter.shape[1]) // 2, 0)
+        piece = letter[:t - r, :w - c]
+        body[r:r + piece.shape[0], c:c + piece.shape[1]] *= 1 - piece
+        sheet.put(body, 0, 0, "lead", sheet.item(TEXT))
+    else:
+        sheet.put(body, 0, 0, "lead", sheet.item(SYMBOL))
+    return sheet.marker()
+
+
+def framed(h: float, rng: np.random.Generator) -> Marker:
+    """A digital or lead letter in an oval, circle or box, either polarity."""
+    digital = rng.random() < 0.75
+    sheet = _Sheet(digital)
+    bright, dark = ("white", "black") if digital else ("lead", "")
+    if digital and rng.random() < 0.2:
+        bright, dark = dark, bright
+    item = sheet.item(SIDE_LETTER)
+    letter = glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), _pick_font(rng)) if digital else _lead_glyphs(words.side_letter(rng), h * 0.6, rng)
+    w, t = int(max(h * rng.uniform(0.85, 1.15), letter.shape[1] * 1.5)), int(max(h * rng.uniform(1.0, 1.3), letter.shape[0] * 1.4))
+    shape = rng.random()
+    line = max(int(h * rng.uniform(0.04, 0.1)), 1)
+    make: Callable[[int], Mask] = (lambda k: glyphs.ellipse(w, t, k)) if shape < 0.65 else (lambda k: glyphs.rectangle(w, t, k, int(shape * 0.3 * h) if shape > 0.85 else 0))
+    if dark and rng.random() < 0.7:
+        outline = max(line // 2, 1)
+        if rng.random() < 0.5:
+            sheet.centre(glyphs.grown(make(-1), outline), 0, 0, dark, -1)
+        sheet.centre(make(-1), 0, 0, dark, item)
+    sheet.centre(make(line), 0, 0, bright, item)
+    sheet.centre(letter, 0, 0, bright, item)
+    return sheet.marker()
+
+
+def _printed(sheet: _Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
+    if style < 0.4:
+        sheet.put(glyphs.grown(mask, max(mask.shape[0] // 14, 1)), x - max(mask.shape[0] // 14, 1), y - max(mask.shape[0] // 14, 1), "black", -1)
+        sheet.put(mask, x, y, "white", item)
+    elif style < 0.75:
+        sheet.put(mask, x, y, "white", item)
+    elif style < 0.85:
+        pad = max(mask.shape[0] // 4, 2)
+        sheet.put(np.ones((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad), np.float32), x - pad, y - pad, "black", -1)
+        sheet.put(mask, x, y, "white", item)
+    elif style < 0.93:
+        pad = max(mask.shape[0] // 4, 2)
+        sheet.put(np.ones((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad), np.float32), x - pad, y - pad, "white", item)
+        sheet.put(mask, x, y, "black", item)
+    else:
+        sheet.put(mask, x, y, "black", item)
+
+
+def digital_letter(h: float, rng: np.random.Generator) -> Marker:
+    """A printed letter without a frame."""
+    sheet = _Sheet(True)
+    mask = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), _pick_font(rng), int(rng.integers(0, 2)))
+    _printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
+    return sheet.marker()
+
+
+def printed_text(h: float, rng: np.random.Generator) -> Marker:
+    """One to four lines of burnt-in text; every line is an item."""
+    sheet = _Sheet(True)
+    style, font = rng.random(), _pick_font(rng)
+    lines = 1 if rng.random() < 0.7 else int(rng.integers(2, 5))
+    weight, spacing = int(rng.random() < 0.3), int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
+    size, y, right = max(int(h), 7), 0.0, rng.random() < 0.3
+    for _ in range(lines):
+        mask = glyphs.word(words.text(rng)[:26], size, font, weight if size > 14 else 0, spacing)
+        _printed(sheet, mask, -mask.shape[1] if right else 0, y, sheet.item(TEXT), rng, style)
+        y += mask.shape[0] + size * rng.uniform(0.25, 0.6)
+    return sheet.marker()
+
+
+def lead_text(h: float, rng: np.random.Generator) -> Marker:
+    """Words, numbers or initials in lead, on tape or scratched."""
+    sheet = _Sheet()
+    value = words.initials(rng) if rng.random() < 0.45 else words.text(rng)[:12]
+    script = rng.random() < 0.2
+    mask = glyphs.stroked(value, int(h), max(int(h * 0.12), 1), rng, True) if script and value.isascii() else _lead_glyphs(value, h, rng)
+    tone = "lead"
+    if rng.random() < 0.2:
+        tape = glyphs.rectangle(int(mask.shape[1] + h * rng.uniform(0.4, 2)), int(mask.shape[0] * rng.uniform(1.3, 1.9)))
+        x, y = mask.shape[1] / 2 - tape.shape[1] / 2, mask.shape[0] / 2 - tape.shape[0] / 2
+        cut = rng.random() < 0.5
+        if cut:
+            r, c = int(-y), int(-x)
+            tape[r:r + mask.shape[0], c:c + mask.shape[1]] *= 1 - mask
+            sheet.put(tape, x, y, "lead", sheet.item(TEXT))
+            return sheet.marker()
+        sheet.put(tape, x, y, "faint", -1)
+    sheet.put(mask, 0, 0, tone, sheet.item(TEXT))
+    return sheet.marker()
+
+
+def symbol(h: float, rng: np.random.Generator) -> Marker:
+    """Arrow, disc, ball, ring, ring with balls, ruler, scale bar, cross."""
+    kind = rng.random()
+    digital = kind < 0.45
+    sheet = _Sheet(digital)
+    if kind < 0.25:
+        s = h * rng.uniform(0.8, 1.8)
+        mask = glyphs.arrow(max(int(s), 9), max(int(s * rng.uniform(0.4, 0.8)), 7), rng.random() < 0.85)
+        _printed(sheet, mask, 0, 0, sheet.item(SYMBOL), rng, rng.uniform(0, 0.75))
+    elif kind < 0.45:
+        _ruler(sheet, h, rng)
+    elif kind < 0.75:
+        w = int(h * rng.uniform(0.7, 1.4))
+        disc = glyphs.ellipse(w, int(w * rng.uniform(0.9, 1.25)))
+        if rng.random() < 0.3:
+            a, b = rng.uniform(0.2, 0.7), rng.uniform(-1, 1)
+            yy, xx = np.mgrid[-1:1:disc.shape[0] * 1j, -1:1:disc.shape[1] * 1j]
+            disc = disc * (1 - a * np.abs(xx * b + yy) / 1.5).astype(np.float32)
+        sheet.put(disc, 0, 0, "lead", sheet.item(SYMBOL))
+    elif kind < 0.95:
+        _ring_with_balls(sheet, h, 0, 0, rng)
+    else:
+        s = max(int(h), 8)
+        cross = np.zeros((s, s), np.float32)
+        k = max(s // 12, 1)
+        cross[s // 2 - k:s // 2 + k + 1] = 1
+        cross[:, s // 2 - k:s // 2 + k + 1] = 1
+        sheet.put(cross, 0, 0, "lead", sheet.item(SYMBOL))
+    return sheet.marker()
+
+
+def _ruler(sheet: _Sheet, h: float, rng: np.random.Generator) -> None:
+    length, tick = int(h * rng.uniform(2.5, 6)), max(int(h * rng.uniform(0.2, 0.5)), 3)
+    line = max(int(h * 0.05), 1)
+    mask = np.zeros((tick, length), np.float32)
+    mask[-line:] = 1
+    every = max(int(length / rng.integers(2, 16)), 4)
+    for k, x in enumerate(range(0, length, every)):
+        mask[tick // 2 if k % 5 else 0:, x:x + line] = 1
+    mask[:, -line:] = 1
+    item = sheet.item(SYMBOL)
+    sheet.put(mask, 0, 0, "white", item)
+    if rng.random() < 0.5:
+        caption = glyphs.word(f"{rng.choice([2, 5, 10, 20])} {rng.choice(['cm', 'mm'])}", max(int(h * 0.5), 8), _pick_font(rng))
+        sheet.put(caption, length / 2 - caption.shape[1] / 2, tick + h * 0.2, "white", sheet.item(TEXT))
+
+
+_BUILDERS: tuple[tuple[Callable[[float, np.random.Generator], Marker], float], ...] = (
+    (lead_letter, 0.30), (plate, 0.07), (framed, 0.09), (digital_letter, 0.10), (printed_text, 0.20), (lead_text, 0.13), (symbol, 0.11),
+)
+
+
+def draw(h: float, rng: np.random.Generator) -> Marker:
+    """Any marker whose letters are about `h` pixels high."""
+    weights = np.array([w for _, w in _BUILDERS])
+    return _BUILDERS[int(rng.choice(len(_BUILDERS), p=weights / weights.sum()))][0](h, rng)
+
+
+def turned(marker: Marker, angle: float, mirrored: bool, scale: float = 1.0) -> Marker:
+    """Rotated clockwise by `angle` degrees after mirroring, on a canvas that holds it all."""
+    height, width = marker.parts[0].mask.shape
+    a = np.deg2rad(angle)
+    linear = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) * scale
+    if mirrored:
+        linear = linear @ np.array([[-1, 0], [0, 1.0]])
+    extent = np.abs(linear) @ np.array([width, height])
+    size = (int(np.ceil(extent[0])) + 4, int(np.ceil(extent[1])) + 4)
+    shift = np.array(size) / 2 - linear @ np.array([width / 2, height / 2])
+    matrix = np.hstack((linear, shift[:, None]))
+    flags = cv2.INTER_LINEAR if scale > 0.75 else cv2.INTER_AREA
+    parts = tuple(replace(p, mask=np.asarray(cv2.warpAffine(p.mask, matrix, size, flags=flags), np.float32)) for p in marker.parts)
+    return Marker(parts, marker.classes, marker.digital)
