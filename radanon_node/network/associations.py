@@ -209,9 +209,7 @@ class Association:
         elif command.kind == cs.N_ACTION_RQ and context.abstract_syntax == STORAGE_COMMITMENT:
             self._answer_action(stream, message, context)
         elif command.kind == cs.N_EVENT_REPORT_RQ and context.abstract_syntax == STORAGE_COMMITMENT:
-            assert self._request is not None
-            status = self._shared.commitments.archive_reported(
-                self._request.called_ae, self._request.calling_ae, command, _data(message), context.transfer_syntax)
+            status = self._shared.commitments.archive_reported(command, _data(message), context.transfer_syntax)
             self._send(stream, context, cs.response(command, status))
         elif command.kind == cs.N_EVENT_REPORT_RQ | cs.RESPONSE:
             self._reported.pop(command.numbers.get("MessageIDBeingRespondedTo", 0), None)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -25,28 +23,22 @@ from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import build_role
 
 from radanon_node.errors import StorageError
+from radanon_node.ledger.ledger import Ledger
 from radanon_node.network.command_set import Command
+from radanon_node.network.commit_request import handle_event_report
 from radanon_node.network.contexts import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, is_uid
 from radanon_node.network.tls import client_context
 from radanon_node.settings import Config
 
 _log = structlog.get_logger("radanon.network")
 
-PROCESSING_FAILURE, NO_SUCH_INSTANCE, INVALID_ARGUMENT, NO_SUCH_ACTION, NO_SUCH_EVENT = 0x0110, 0x0112, 0x0115, 0x0123, 0x0113
+PROCESSING_FAILURE, NO_SUCH_INSTANCE, INVALID_ARGUMENT, NO_SUCH_ACTION = 0x0110, 0x0112, 0x0115, 0x0123
 ALL_COMMITTED, FAILURES_EXIST = 1, 2
 """Event Type IDs, PS3.4 Table J.3-2."""
 
 _LIFETIME_S = 24 * 3600.0
 _LOOK_S = 5.0
 _RETRY_S = 60.0
-
-
-class Facts(Protocol):
-    """The part of `ledger.ledger.Ledger` that knows what became of instances."""
-
-    def committed(self, sop_instance_uids: Sequence[str], route: str) -> dict[str, str]: ...
-
-    def committed_by_archive(self, destination: str, committed: Sequence[str], failed: Sequence[str] = ()) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +79,10 @@ class Commitments:
     Parameters
     ----------
     config : Config
-    ledger : Facts
+    ledger : Ledger
     """
 
-    def __init__(self, config: Config, ledger: Facts) -> None:
+    def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._ledger = ledger
         self._jobs: list[Job] = []
@@ -160,25 +152,14 @@ class Commitments:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def archive_reported(self, called_ae: str, archive_ae: str, command: Command, data: bytes, transfer_syntax: str) -> int:
-        """Take an archive's N-EVENT-REPORT; the status of the response."""
+    def archive_reported(self, command: Command, data: bytes, transfer_syntax: str) -> int:
+        """Take an archive's N-EVENT-REPORT about what the sender asked it; the status of the response."""
         if command.sop_instance_uid != STORAGE_COMMITMENT_INSTANCE:
             return NO_SUCH_INSTANCE
-        if command.numbers.get("EventTypeID") not in (ALL_COMMITTED, FAILURES_EXIST):
-            return NO_SUCH_EVENT
-        found = read_data_set(data, transfer_syntax)
-        if found is None:
-            return INVALID_ARGUMENT
-        done = [uid for _, uid in _references(found, "ReferencedSOPSequence")]
-        failed = [uid for _, uid in _references(found, "FailedSOPSequence")]
-        try:
-            for name, destination in self._config.destinations.items():
-                if destination.storage_commitment and (destination.ae_title, destination.calling_ae_title) == (archive_ae, called_ae):
-                    changed = self._ledger.committed_by_archive(name, done, failed)
-                    _log.info("archive_committed", destination=name, committed=len(done), failed=len(failed), count=changed)
-        except StorageError:
-            return PROCESSING_FAILURE
-        return 0
+        status, destination, committed, failed = handle_event_report(
+            self._config, self._ledger, self._ledger.seal, command.numbers.get("EventTypeID", 0), data, transfer_syntax)
+        _log.info("archive_committed", destination=destination, status=f"0x{status:04X}", committed=committed, failed=failed)
+        return status
 
     def _run(self) -> None:
         while True:

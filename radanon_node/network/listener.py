@@ -14,16 +14,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import structlog
 
 from radanon_node.errors import ConfigError
-from radanon_node.network.admission import Admitter, Rows
+from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.spool import Spool
+from radanon_node.network.admission import Admitter
 from radanon_node.network.associations import Association, Shared
-from radanon_node.network.commitment import Commitments, Facts
+from radanon_node.network.commitment import Commitments
 from radanon_node.network.negotiation import Doorkeeper
-from radanon_node.network.storing import Files, Storing
+from radanon_node.network.storing import Storing
 from radanon_node.network.tls import server_context
 from radanon_node.settings import Config
 
@@ -33,18 +34,14 @@ _BACKLOG = 128
 _PAUSE_S = 0.1  # when the process is out of file descriptors
 
 
-class LedgerOfListener(Rows, Facts, Protocol):
-    """What the listener needs of `ledger.ledger.Ledger`."""
-
-
 class Listener:
     """Storage, Verification and (if configured) Storage Commitment SCP.
 
     Parameters
     ----------
     config : Config
-    spool : ledger.spool.Spool
-    ledger : ledger.ledger.Ledger
+    spool : Spool
+    ledger : Ledger
     on_admitted : callable
         Called with the number of new instances after each commit, from the threads of associations; must return at once.
 
@@ -54,7 +51,7 @@ class Listener:
         TLS files cannot be used.
     """
 
-    def __init__(self, config: Config, spool: Files, ledger: LedgerOfListener, on_admitted: Callable[[int], None]) -> None:
+    def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None]) -> None:
         settings = config.listener
         self._config = config
         self._commitments = Commitments(config, ledger)
