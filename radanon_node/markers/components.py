@@ -36,12 +36,21 @@ class Crop:
         Working pixels per film pixel.
     inner : Box
         Where the detection's own box lies in it, in working pixels.
+    open_sides : tuple of bool
+        Left, top, right, bottom: the film goes on beyond this side.
     """
 
     gray: GrayFrame
     window: Box
     scale: float
     inner: Box
+    open_sides: tuple[bool, bool, bool, bool]
+
+    def cut_by(self, box: Box) -> bool:
+        """Does something with this bounding box go on beyond the crop?"""
+        rows, columns = self.gray.shape
+        touching = (box.x0 <= 0, box.y0 <= 0, box.x1 >= columns, box.y1 >= rows)
+        return any(here and more for here, more in zip(touching, self.open_sides))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +97,8 @@ def crop_of(view: GrayFrame, box: Box, margin: float) -> Crop:
         round((box.x0 - window.x0) * scale), round((box.y0 - window.y0) * scale),
         round((box.x1 - window.x0) * scale), round((box.y1 - window.y0) * scale),
     )
-    return Crop(np.asarray(cv2.GaussianBlur(gray, (3, 3), 0.7), np.uint8), window, scale, inner)
+    open_sides = (window.x0 > 0, window.y0 > 0, window.x1 < view.shape[1], window.y1 < view.shape[0])
+    return Crop(np.asarray(cv2.GaussianBlur(gray, (3, 3), 0.7), np.uint8), window, scale, inner, open_sides)
 
 
 def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
@@ -159,6 +169,8 @@ def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, level: float,
     smallest = _SMALLEST * max(crop.inner.width, crop.inner.height)
     for number in range(1, len(stats)):
         x, y, width, height, area = (int(value) for value in stats[number])
-        if max(width, height) < smallest or min(width, height) < 4 or area < 25 or area > 0.9 * binary.size:
+        if max(width, height) < smallest or min(width, height) < 4 or area < 25:
+            continue
+        if crop.cut_by(Box(x, y, x + width, y + height)):
             continue
         yield Component(Box(x, y, x + width, y + height), labels[y : y + height, x : x + width] == number, bright, level, cut)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.components import Component, Crop, components_of, crop_of, cut_apart
+from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.ocr import page, reader
 from radanon_node.markers.orientation import Upright, ways
@@ -26,8 +27,10 @@ _MOST_CANDIDATES = 3
 # Ways whose likeness is this close to the best one are read too.
 _CLOSE = 0.08
 # A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
-_CONTRAST_SHARE, _CONTRAST = 0.25, 4.0
-_NEIGHBOUR_SIDE = 0.72
+_CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
+# Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
+_FOREIGN, _FOREIGN_PLATE = 0.3, 0.1
+_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.82, 0.6
 _NEIGHBOUR_GAP = 0.6
 
 
@@ -90,7 +93,7 @@ def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Lette
     for candidate in candidates_of(crop, retain):
         contrast = contrast_of(crop, candidate.component)
         if contrast is None:
-            why = "low_contrast"
+            why = "not_a_mark"
             continue
         way = read_of(candidate)
         if way is None and candidate.likelihood < _SURE_UNREAD:
@@ -150,17 +153,27 @@ def _same_place(one: Box, other: Box) -> bool:
 
 
 def contrast_of(crop: Crop, component: Component) -> float | None:
-    """Gray levels by which the ink stands out from a rim around it; None if that is too little to be sure of its shape."""
-    ink = np.zeros(crop.gray.shape, np.uint8)
-    box = component.box
-    ink[box.y0 : box.y1, box.x0 : box.x1] = component.mask
-    rim = (cv2.dilate(ink, np.ones((9, 9), np.uint8)) > 0) & (cv2.dilate(ink, np.ones((5, 5), np.uint8)) == 0)
+    """Gray levels by which the ink stands out from what surrounds it; None if its outline is not that of a mark.
+
+    Lead and print stand out all around; a letter cut out of a plate has the plate all around it, wider than a stroke, so that
+    the ground between two strokes is not taken for one.
+    """
+    reach = max(3, round((0.1 if component.bright else 0.25) * max(component.box.width, component.box.height)))
+    box = component.box.grown(reach).clipped(*crop.gray.shape)
+    gray = crop.gray[box.y0 : box.y1, box.x0 : box.x1]
+    ink = np.zeros(gray.shape, np.bool_)
+    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
+    rim = grown(ink, reach) & ~grown(ink, 2)
     if not rim.any():
         return None
-    inside, around = float(np.median(crop.gray[ink > 0])), float(np.median(crop.gray[rim]))
+    inside, around = float(np.median(gray[ink])), float(np.median(gray[rim]))
     contrast = (inside - around) if component.bright else (around - inside)
     low, high = np.percentile(crop.gray, (2, 98))
-    return contrast if contrast >= max(_CONTRAST, 0.1 * float(high - low)) else None
+    if contrast < max(_CONTRAST, _CONTRAST_SHARE * float(high - low)):
+        return None
+    half = (inside + around) / 2
+    foreign = float(((gray > half) if component.bright else (gray < half))[rim].mean())
+    return contrast if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE) else None
 
 
 def read_of(candidate: Candidate) -> Upright | None:
@@ -175,24 +188,33 @@ def read_of(candidate: Candidate) -> Upright | None:
 
 
 def isolated(view: GrayFrame, letter: Letter) -> bool:
-    """No other letter of like or larger size stands beside it: else it is part of a word or of initials."""
+    """No other letter of like or larger size stands beside it: else it is part of a word or of initials.
+
+    What lies outside the ring or plate around it does not belong to it.
+    """
     side = max(letter.box.width, letter.box.height)
     crop = crop_of(view, letter.box.grown(side).clipped(*view.shape), 0.0)
-    own = Box(*(round(value * crop.scale) for value in (
-        letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0, letter.box.x1 - crop.window.x0, letter.box.y1 - crop.window.y0)))
+    x0, y0 = letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0
+    own = Box(*(round(value * crop.scale) for value in (x0, y0, x0 + letter.box.width, y0 + letter.box.height))).clipped(*crop.gray.shape)
     length = side * crop.scale
+    ink = np.zeros(crop.gray.shape, np.bool_)
+    small = cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA)
+    ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
+    frame = frame_of(crop.gray, ink, 2)
     neighbours = [
         component for component in components_of(crop)
         if component.bright == letter.bright
         and _NEIGHBOUR_SIDE * length <= max(component.box.width, component.box.height) <= 2.5 * length
         and component.mask.mean() < 0.75
-        and own.intersection(component.box).clipped(*crop.gray.shape).area < 0.5 * min(component.box.area, own.area)
+        and not _same_place(own, component.box)
         and _gap(own, component.box) <= _NEIGHBOUR_GAP * length
+        and (frame is None or frame.inside[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1][component.mask].mean() > 0.5)
     ]
     if not neighbours:
         return True
     classes = classify([normalise(component.mask) for component in neighbours])
-    return not bool(((classes.argmax(1) != len(CLASSES) - 1) & (classes.max(1) > 0.6)).any())
+    letters = (classes.argmax(1) != len(CLASSES) - 1) & (classes.max(1) > _NEIGHBOUR_SURE)
+    return not any(contrast_of(crop, component) is not None for component, is_letter in zip(neighbours, letters) if is_letter)
 
 
 def _gap(one: Box, other: Box) -> float:
