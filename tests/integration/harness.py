@@ -23,8 +23,6 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from radanon_node.training.films_dicom import Invented, dx_dataset, encoded, invent
 
-STORESCU = ("storescu", "-R")
-
 
 def ct(person: Invented, number: int, series: str = "1", side: int = 64) -> bytes:
     """An original axial CT slice (PS3.3 A.3) of `side` x `side`, no text in it."""
@@ -167,6 +165,17 @@ class NodeProcess:
                 if all(states[name] == count for name, count in wanted.items()) and (open_rows == 0 or not {"delivered"} & set(wanted)):
                     return dict(states)
                 assert time.monotonic() < until, f"states {states}, wanted {wanted}; log:\n" + "".join(self.lines[-40:])
+                time.sleep(0.05)
+
+    def wait_settled(self, timeout: float = 90.0) -> dict[str, Any]:
+        """Until nothing is open, whatever became of it."""
+        until = time.monotonic() + timeout
+        with self.ledger() as ledger:
+            while True:
+                states = dict(ledger.status()["states"])
+                if states["received"] + states["processing"] + states["released"] == 0:
+                    return states
+                assert time.monotonic() < until, f"states {states}; log:\n" + "".join(self.lines[-40:])
                 time.sleep(0.05)
 
     @contextmanager
