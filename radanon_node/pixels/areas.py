@@ -1,0 +1,96 @@
+"""Regions to be blacked out, per frame: clipped boxes and the masks inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.errors import HoldInstance, Reason
+from radanon_node.pipeline.types import Box, Region, Verdict
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """What to black out in one frame.
+
+    Parameters
+    ----------
+    box : Box
+        Inside the frame, not empty.
+    mask : ndarray of bool, shape (box.height, box.width), or None
+        None means the whole box.
+    """
+
+    box: Box
+    mask: NDArray[np.bool_] | None
+
+
+def areas_of(regions: Sequence[Region], rows: int, columns: int, frames: int) -> dict[int, list[Area]]:
+    """The areas of each frame that has any.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Those with another verdict than ``REDACT`` are left out.
+    rows, columns, frames : int
+        Of the picture.
+
+    Returns
+    -------
+    dict of int to list of Area
+        Frame number, 0-based, to its areas.
+
+    Raises
+    ------
+    HoldInstance
+        ``internal_error`` for a region that names a frame the picture does not have, or whose mask has another shape than
+        its box: what was meant is then unknown.
+    """
+    found: dict[int, list[Area]] = {}
+    for region in regions:
+        if region.verdict is not Verdict.REDACT:
+            continue
+        box, mask = region.box.clipped(rows, columns), region.mask
+        if box.width <= 0 or box.height <= 0:
+            continue
+        if mask is not None:
+            if mask.shape != (region.box.height, region.box.width):
+                raise HoldInstance(Reason.INTERNAL_ERROR, "a region's mask does not fit its box")
+            top, left = box.y0 - region.box.y0, box.x0 - region.box.x0
+            mask = mask[top : top + box.height, left : left + box.width]
+        numbers = range(frames) if region.frames is None else region.frames
+        for number in numbers:
+            if not 0 <= number < frames:
+                raise HoldInstance(Reason.INTERNAL_ERROR, "a region names a frame that does not exist")
+            found.setdefault(number, []).append(Area(box, mask))
+    return found
+
+
+def touched(areas: Sequence[Area], rows: int, columns: int, cell: tuple[int, int] = (1, 1)) -> NDArray[np.bool_]:
+    """The pixels that redaction may change.
+
+    Parameters
+    ----------
+    areas : sequence of Area
+    rows, columns : int
+    cell : (int, int)
+        Rows and columns of what can only be changed together: (1, 1) pixels, (8, 8) the blocks of a JPEG.
+
+    Returns
+    -------
+    ndarray of bool, shape (ceil(rows / cell rows), ceil(columns / cell columns))
+        One value per cell.
+    """
+    high, wide = cell
+    out = np.zeros((-(-rows // high), -(-columns // wide)), np.bool_)
+    for area in areas:
+        box = area.box
+        if area.mask is None:
+            out[box.y0 // high : -(-box.y1 // high), box.x0 // wide : -(-box.x1 // wide)] = True
+        else:
+            ys, xs = np.nonzero(area.mask)
+            out[(ys + box.y0) // high, (xs + box.x0) // wide] = True
+    return out

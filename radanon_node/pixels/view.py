@@ -1,0 +1,176 @@
+"""What the detectors look at: a frame as a person sees it on a screen, in 8 bits, and once more where that hides something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.pipeline.types import GrayFrame
+from radanon_node.pixels import display
+from radanon_node.pixels.codec import Image
+
+_CLIPPED = 0.004
+"""Share of the picture at full white (or black) with differences in it, above which it gets a view of its own."""
+_CROWDED = 0.25
+"""Share of the picture in the brightest tenth of the scale, above which that tenth is stretched in a view of its own."""
+_COLOURED = 48
+"""Difference of a channel to the luma, out of 255, above which coloured text may be invisible in gray."""
+
+
+def views(image: Image, index: int) -> list[GrayFrame]:
+    """Frame `index` as a person sees it, and again where that hides text.
+
+    Parameters
+    ----------
+    image : Image
+    index : int
+        0-based frame number.
+
+    Returns
+    -------
+    list of ndarray of uint8, shape (rows, columns), 0 = displayed black
+        The first is the main view: modality LUT, then VOI LUT or window if the data set has one, else the range between the
+        0.1st and 99.9th percentile; MONOCHROME1 inverted; colour as luma. Others follow only where the first clips values that
+        differ (a second window), crowds the picture into its brightest tenth (that tenth stretched), or shows as gray what
+        differs in colour (the strongest channel).
+
+    Raises
+    ------
+    HoldInstance
+        As ``Image.frame``.
+    """
+    values = image.frame(index)
+    if image.samples == 3:
+        return _colour(image, values)
+    if image.photometric == "PALETTE COLOR":
+        return _palette(image, values)
+    if image.description.bits_allocated == 1:
+        shown = values * np.uint8(255)
+        return [255 - shown if image.photometric == "MONOCHROME1" else shown]
+    return _gray(image, values)
+
+
+def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+    told, dataset = image.description, image.instance.dataset
+    padding = display.numbers(dataset, "PixelPaddingValue")
+    least, low, high, most = display.percentiles(values, padding[0] if padding else None, (0, 0.1, 99.9, 100))
+    inverted = display.is_inverted(dataset, image.photometric)
+    table = _voi_table(image) if told.bits_allocated <= 16 and not told.floating else None
+    if table is None:
+        bounds = _window_bounds(image)
+        # A window that shows nothing of this frame is no window.
+        if bounds is None or bounds[0] >= most or bounds[1] <= least:
+            bounds = low, max(high, low + 1e-6)
+        found = [_ramped(image, values, *bounds, inverted)]
+        start, stop = bounds
+    else:
+        found = [_looked_up(values, table)]
+        start, stop = least, most
+    main = found[0]
+    white, black = (start, stop) if inverted else (stop, start)
+    step = max(1, int((main.size / (1 << 18)) ** 0.5))
+    sample, stored = main[::step, ::step], values[::step, ::step]
+    span = max(most - least, 1e-6)
+    for level, clipped_at in ((255, white), (0, black)):
+        hidden = sample == level
+        if hidden.mean() > _CLIPPED:
+            inside = stored[hidden]
+            first, last = (float(bound) for bound in np.percentile(inside, (0.5, 99.9 if level else 99.5)))
+            if last - first > 0.03 * span and clipped_at not in (first, last):
+                found.append(_ramped(image, values, first, last, inverted))
+    if (sample >= 230).mean() > _CROWDED and len(found) == 1:
+        bright = stored[sample >= 230]
+        first, last = float(bright.min()), float(bright.max())
+        if last > first:
+            found.append(_ramped(image, values, first, last, inverted))
+    return found
+
+
+def _window_bounds(image: Image) -> tuple[float, float] | None:
+    """The stored values that Window Center and Width show black and white (PS3.3 C.11.2.1.2)."""
+    dataset = image.instance.dataset
+    found = display.window(dataset)
+    if found is None:
+        return None
+    center, width = found
+    slope, intercept = display.modality(dataset)
+    bounds = (center - 0.5 - (width - 1) / 2 - intercept) / slope, (center - 0.5 + (width - 1) / 2 - intercept) / slope
+    return (min(bounds), max(max(bounds), min(bounds) + 1e-6))
+
+
+def _voi_table(image: Image) -> NDArray[np.uint8] | None:
+    """The whole way to the screen as one table by bit pattern, where a Modality LUT or a VOI LUT is part of it."""
+    dataset, told = image.instance.dataset, image.description
+    modality_lut, voi_lut = display.lut_of(dataset, "ModalityLUTSequence"), display.lut_of(dataset, "VOILUTSequence")
+    if modality_lut is None and (voi_lut is None or display.window(dataset) is not None):
+        return None
+    bits = 8 if told.bits_allocated <= 8 else 16
+    stored = np.arange(1 << bits, dtype=np.int64)
+    if told.signed:
+        stored[1 << (bits - 1) :] -= 1 << bits
+    if modality_lut is not None:
+        first, entries = modality_lut
+        out: NDArray[np.floating[Any]] = entries[np.clip(stored - first, 0, len(entries) - 1)].astype(np.float64)
+    else:
+        slope, intercept = display.modality(dataset)
+        out = stored * slope + intercept
+    found = display.window(dataset)
+    if found is not None:
+        low, high = found[0] - 0.5 - (found[1] - 1) / 2, found[0] - 0.5 + (found[1] - 1) / 2
+    elif voi_lut is not None:
+        first, entries = voi_lut
+        out = entries[np.clip(np.rint(out).astype(np.int64) - first, 0, len(entries) - 1)].astype(np.float64)
+        low, high = float(entries.min()), float(entries.max())
+    else:
+        used = out[: 1 << told.bits_stored] if not told.signed else out
+        low, high = float(used.min()), float(used.max())
+    table = np.rint(np.clip((out - low) * 255 / max(high - low, 1e-6), 0, 255)).astype(np.uint8)
+    return np.asarray(255 - table if image.photometric == "MONOCHROME1" else table, np.uint8)
+
+
+def _ramped(image: Image, values: NDArray[Any], low: float, high: float, inverted: bool) -> GrayFrame:
+    told = image.description
+    if told.bits_allocated <= 16 and not told.floating:
+        return _looked_up(values, display.ramp(told, low, high, inverted))
+    shown = (np.nan_to_num(values.astype(np.float64), nan=low) - low) * (255.0 / max(high - low, 1e-300))
+    gray = np.rint(np.clip(shown, 0, 255)).astype(np.uint8)
+    return 255 - gray if inverted else gray
+
+
+def _looked_up(values: NDArray[Any], table: NDArray[np.uint8]) -> GrayFrame:
+    patterns = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+    return np.asarray(cv2.LUT(patterns, table.reshape(1, -1)), np.uint8)
+
+
+def _eight_bit(image: Image, values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype.itemsize == 1:
+        return values.view(np.uint8)
+    return (values.view(np.uint16) >> max(image.bits_stored - 8, 0)).astype(np.uint8)
+
+
+def _colour(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+    shown = np.ascontiguousarray(_eight_bit(image, values))
+    if image.photometric.startswith("YBR_") and image.photometric not in ("YBR_RCT", "YBR_ICT"):
+        # OpenCV's order is Y, Cr, Cb.
+        shown = np.asarray(cv2.cvtColor(np.ascontiguousarray(shown[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB), np.uint8)
+    return _from_rgb(shown)
+
+
+def _from_rgb(rgb: NDArray[np.uint8]) -> list[GrayFrame]:
+    gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    strongest = rgb.max(axis=2)
+    if int(cv2.subtract(strongest, gray).max()) > _COLOURED:
+        return [gray, strongest]
+    return [gray]
+
+
+def _palette(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+    found = display.palette(image.instance.dataset)
+    if found is None:  # segmented or broken tables: the indices themselves still show text
+        return [_ramped(image, values, float(values.min()), float(values.max()), False)]
+    first, colours = found
+    indices = np.clip(values.astype(np.int64) - first, 0, len(colours) - 1)
+    return _from_rgb(np.ascontiguousarray(colours[indices]))
