@@ -1,7 +1,7 @@
 """Injection points for kill tests: ``RADANON_FAULT=worker.after_store:3`` kills the process at the third passage.
 
 A point stands at every transition between stable states, so that the tests can prove that a ``kill -9`` there loses nothing.
-Without the environment variable `point` does nothing.
+Unless armed, `point` does nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import signal
 import threading
 
 _lock = threading.Lock()
+_name, _left = "", 0
 
 
-def _armed(text: str) -> tuple[str, int]:
-    name, _, count = text.partition(":")
-    return name, int(count) if count else 1
-
-
-_name, _left = _armed(os.environ.get("RADANON_FAULT", ""))
+def arm(text: str) -> None:
+    """Arm the point ``NAME`` or ``NAME:N`` of this process; empty disarms. Done at import from ``RADANON_FAULT``."""
+    global _name, _left
+    _name, _, count = text.partition(":")
+    _left = int(count) if count else 1
 
 
 def point(name: str) -> None:
@@ -30,3 +30,6 @@ def point(name: str) -> None:
         _left -= 1
         if _left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("RADANON_FAULT", ""))
