@@ -69,7 +69,20 @@ def areas_of(regions: Sequence[Region], rows: int, columns: int, frames: int) ->
     return found
 
 
-def touched(areas: Sequence[Area], rows: int, columns: int, cell: tuple[int, int] = (1, 1)) -> NDArray[np.bool_]:
+def bands(areas: Sequence[Area]) -> list[tuple[int, int]]:
+    """The rows under `areas` as ascending half-open ranges that do not meet."""
+    out: list[tuple[int, int]] = []
+    for top, bottom in sorted((area.box.y0, area.box.y1) for area in areas):
+        if out and top <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], bottom)
+        else:
+            out.append((top, bottom))
+    return out
+
+
+def touched(
+    areas: Sequence[Area], rows: int, columns: int, cell: tuple[int, int] = (1, 1), band: tuple[int, int] | None = None
+) -> NDArray[np.bool_]:
     """The pixels that redaction may change.
 
     Parameters
@@ -78,6 +91,8 @@ def touched(areas: Sequence[Area], rows: int, columns: int, cell: tuple[int, int
     rows, columns : int
     cell : (int, int)
         Rows and columns of what can only be changed together: (1, 1) pixels, (8, 8) the blocks of a JPEG.
+    band : (int, int) or None
+        Only these rows, one of `bands`; cells must be one row high. None for the whole frame.
 
     Returns
     -------
@@ -85,12 +100,15 @@ def touched(areas: Sequence[Area], rows: int, columns: int, cell: tuple[int, int
         One value per cell.
     """
     high, wide = cell
-    out = np.zeros((-(-rows // high), -(-columns // wide)), np.bool_)
+    top, bottom = band or (0, rows)
+    out = np.zeros((-(-(bottom - top) // high), -(-columns // wide)), np.bool_)
     for area in areas:
         box = area.box
+        if not top <= box.y0 < bottom:
+            continue
         if area.mask is None:
-            out[box.y0 // high : -(-box.y1 // high), box.x0 // wide : -(-box.x1 // wide)] = True
+            out[(box.y0 - top) // high : -(-(box.y1 - top) // high), box.x0 // wide : -(-box.x1 // wide)] = True
         else:
             ys, xs = np.nonzero(area.mask)
-            out[(ys + box.y0) // high, (xs + box.x0) // wide] = True
+            out[(ys + box.y0 - top) // high, (xs + box.x0) // wide] = True
     return out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from radanon_node.pipeline.types import Buffer
 from radanon_node.pixels import native
-from radanon_node.pixels.areas import Area, touched
+from radanon_node.pixels.areas import Area, bands, touched
 from radanon_node.pixels.codec import Image
 from radanon_node.pixels.description import Description
 
@@ -100,7 +100,7 @@ def _with_areas(
         base = start + plane * told.rows * row_bytes
         value = values[plane * per_pixel : (plane + 1) * per_pixel]
         at = 0
-        for top, bottom in _bands(areas):
+        for top, bottom in bands(areas):
             if top > at:
                 chunks.append(view[base + at * row_bytes : base + top * row_bytes])
             band = np.frombuffer(view[base + top * row_bytes : base + bottom * row_bytes], cells.dtype).copy()
@@ -110,17 +110,6 @@ def _with_areas(
         if at < told.rows:
             chunks.append(view[base + at * row_bytes : base + told.rows * row_bytes])
     return chunks
-
-
-def _bands(areas: Sequence[Area]) -> list[tuple[int, int]]:
-    """The rows under `areas` as ascending ranges that do not meet."""
-    out: list[tuple[int, int]] = []
-    for top, bottom in sorted((area.box.y0, area.box.y1) for area in areas):
-        if out and top <= out[-1][1]:
-            out[-1] = out[-1][0], max(out[-1][1], bottom)
-        else:
-            out.append((top, bottom))
-    return out
 
 
 def _fill(band: NDArray[Any], top: int, areas: Sequence[Area], value: NDArray[Any], packed: bool) -> None:
@@ -134,7 +123,7 @@ def _fill(band: NDArray[Any], top: int, areas: Sequence[Area], value: NDArray[An
         if area.mask is None:
             part[...] = value
         elif packed:
-            pairs = touched([area], top + rows, width * 2, (1, 2))[box.y0 : box.y1, first:last]
+            pairs = touched([area], box.y1, width * 2, (1, 2), (box.y0, box.y1))[:, first:last]
             part[pairs] = value
         else:
             part[area.mask] = value

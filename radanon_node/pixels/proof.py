@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Region
 from radanon_node.pixels import native
-from radanon_node.pixels.areas import Area, areas_of, touched
+from radanon_node.pixels.areas import Area, areas_of, bands, touched
 from radanon_node.pixels.codec import Image
 from radanon_node.pixels.fill import fill_values
 from radanon_node.pixels.jpeg_blocks import cell_of, editable
@@ -130,29 +130,27 @@ def _equal(first: memoryview, second: memoryview) -> bool:
 def _compare(
     old: NDArray[Any], new: NDArray[Any], areas: Sequence[Area], cell: tuple[int, int], fill: Sequence[float], index: int
 ) -> int:
-    """Whole frame against whole frame: only rows under a box need a mask."""
+    """Whole frame against whole frame: rows under a box with a mask, the others as they are."""
     rows, columns = old.shape[:2]
-    mask = touched(areas, rows, columns, cell)
-    if cell != (1, 1):
-        mask = mask.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[:rows, :columns]
-    under = mask.any(axis=1)
     floating = old.dtype.kind == "f"
-    top, bottom = int(under.argmax()), rows - int(under[::-1].argmax())
-    for part in (slice(0, top), slice(bottom, rows)):
-        if not np.array_equal(old[part], new[part], equal_nan=floating):
-            raise _changed(index)
-    inner = mask[top:bottom]
-    differs = np.asarray(old[top:bottom] != new[top:bottom], np.bool_)
-    if floating:
-        differs &= ~(np.isnan(old[top:bottom]) & np.isnan(new[top:bottom]))
-    if differs.ndim == 3:
-        differs = np.asarray(differs.any(axis=2), np.bool_)
-    if (differs & ~inner).any():
-        raise _changed(index)
     wanted = np.asarray(fill if old.ndim == 3 else fill[0]).astype(old.dtype)
-    if not (new[top:bottom][inner] == wanted).all():
-        raise _not_filled(index)
-    return int(np.count_nonzero(mask))
+    redacted = at = 0
+    for top, bottom in [*bands(areas), (rows, rows)]:
+        if not np.array_equal(old[at:top], new[at:top], equal_nan=floating):
+            raise _changed(index)
+        at = bottom
+        if top == bottom:
+            continue
+        mask = touched(areas, rows, columns, cell, (top, bottom))
+        if cell != (1, 1):
+            mask = mask.repeat(cell[1], axis=1)[:, :columns]
+        first, second = old[top:bottom], new[top:bottom]
+        if not np.array_equal(first[~mask], second[~mask], equal_nan=floating):
+            raise _changed(index)
+        if not (second[mask] == wanted).all():
+            raise _not_filled(index)
+        redacted += int(np.count_nonzero(mask))
+    return redacted
 
 
 def _compare_blocks(old: NDArray[Any], new: NDArray[Any], areas: Sequence[Area], step: tuple[int, int], index: int) -> int:
