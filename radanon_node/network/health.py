@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from radanon_node.settings import DestinationSettings
 
 TROUBLES = 3
 """Refusals or lost connections in a row, over all instances, after which the destination itself counts as down."""
 _REMEMBERED = 10_000
+_RECENT_S = 60.0
+_LEFT_OUT_S = 60.0
+_CROWDED_S = 0.25
 
 
 def backoff(settings: DestinationSettings, failures: int) -> float:
@@ -23,7 +27,8 @@ def backoff(settings: DestinationSettings, failures: int) -> float:
 class Health:
     """Shared by the lanes of one destination; safe for threads.
 
-    Unknown at first: one lane tries, the others follow when that went well.
+    Unknown at first: one lane tries, the others follow when that went well. A lane that gets no association while another one
+    delivers says nothing about the destination: it takes fewer associations than there are lanes, and that lane is left out for a while.
 
     Parameters
     ----------
@@ -46,6 +51,10 @@ class Health:
         self._not_before = 0.0
         self._prober: int | None = None  # the thread that probes
         self._refused: dict[int, int] = {}
+        self._busy = 0
+        self._good_at = -_RECENT_S
+        self._connecting: dict[int, float] = {}
+        self._left_out: dict[int, float] = {}
 
     def permit(self, batch: int) -> int:
         """How many instances a lane may take now: `batch` if it is up, 1 as the one probe if that is due, else 0.
@@ -54,7 +63,7 @@ class Health:
         """
         with self._lock:
             if self._up:
-                return batch
+                return batch if self._left_out.get(threading.get_ident(), 0.0) <= self._clock() else 0
             if self._prober is not None or self._clock() < self._not_before:
                 return 0
             self._prober = threading.get_ident()
@@ -79,8 +88,44 @@ class Health:
         with self._lock:
             changed = not self._up
             self._up, self._failures, self._prober, self._not_before = True, 0, None, 0.0
+            self._good_at = self._clock()
         if changed:
             self._on_change(True, "")
+
+    def surplus(self) -> bool:
+        """The calling lane got no association: is it one too many? It is then left out for a while; else that is `trouble`."""
+        with self._lock:
+            if not self._up or self._busy == 0 or self._clock() - self._good_at > _RECENT_S:
+                return False
+            self._left_out[threading.get_ident()] = self._clock() + _LEFT_OUT_S
+            return True
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """For the time in which the calling lane waits for an association."""
+        with self._lock:
+            self._connecting[threading.get_ident()] = self._clock()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._connecting[threading.get_ident()]
+
+    @contextmanager
+    def delivering(self) -> Iterator[None]:
+        """For the time in which the calling lane has an association and instances to send."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def crowded(self) -> bool:
+        """Whether another lane waits for an association: an idle one is then better given back."""
+        with self._lock:
+            return any(self._clock() - since > _CROWDED_S for since in self._connecting.values())
 
     def trouble(self, why: str, whole: bool) -> bool:
         """It did not take an instance; `whole` if no instance is to blame. Returns whether it counts as down now."""

@@ -28,7 +28,8 @@ _log = structlog.get_logger("radanon.sender")
 LEASE_S = 300.0
 BATCH = 32
 _POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen
-_LINGER_S = 2.0  # an association is kept open that long for the next batch
+_LINGER_S = 2.0  # an association is kept open that long for the next batch,
+_LINGER_POLL_S = 0.25  # unless another lane wants one meanwhile
 _FLUSH_S = 2.0  # what a slow destination has taken is written down at least that often
 _LEDGER_PAUSE_S = 2.0
 
@@ -109,10 +110,11 @@ class Lane:
             if busy:
                 idle_since = time.monotonic()
                 continue
-            lingering = time.monotonic() - idle_since < _LINGER_S
+            lingering = time.monotonic() - idle_since < _LINGER_S and not self._health.crowded()
             if not lingering:
                 self._courier.rest()
-            self._bell.wait(min(self._health.wait() or _POLL_S, _POLL_S) if self._first or lingering else None)
+            pause = _LINGER_POLL_S if lingering else _POLL_S
+            self._bell.wait(min(self._health.wait() or pause, pause) if self._first or lingering else None)
         self._courier.rest()
 
     def cut(self) -> None:
@@ -161,11 +163,13 @@ class Lane:
     def _results_of(self, items: Sequence[DeliveryItem]) -> Iterator[DeliveryResult]:
         """Deliver one after the other; ends early when the destination is down or the sender stops."""
         try:
-            self._courier.prepare([item.release for item in items])
+            with self._health.connecting():
+                self._courier.prepare([item.release for item in items])
         except Unreachable as error:
-            yield self._verdict(items[0], error, "")
+            if not self._health.surplus():
+                yield self._verdict(items[0], error, "")
             return
-        with closing(self._opened(items)) as upcoming:
+        with self._health.delivering(), closing(self._opened(items)) as upcoming:
             step = next(upcoming, None)
             while step is not None and not self._bell.closed:
                 item, released, problem = step
