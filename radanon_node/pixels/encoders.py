@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radanon_node.pixels import jpeg_lossless
 from radanon_node.pixels.description import Description
 from radanon_node.pixels.syntaxes import Codec
 
@@ -92,46 +92,10 @@ def _jpeg_2000(values: NDArray[Any], told: Description, transform: bool) -> byte
     )
 
 
-@cache
-def _gdcm() -> Any:
-    import gdcm
-
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
-    gdcm.Trace.DebugOff()
-    return gdcm
-
-
 def _jpeg_lossless(values: NDArray[Any], told: Description, _: bool) -> bytes:
-    gdcm = _gdcm()
-    if told.bits_allocated > 16 or told.bits_stored < 2:
+    if told.bits_allocated > 16:
         raise CannotEncode
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimension(0, told.columns)
-    image.SetDimension(1, told.rows)
-    image.SetPixelFormat(gdcm.PixelFormat(told.samples, told.bits_allocated, told.bits_stored, told.bits_stored - 1, 0))
-    interpretation = gdcm.PhotometricInterpretation
-    image.SetPhotometricInterpretation(interpretation(interpretation.RGB if told.samples == 3 else interpretation.MONOCHROME2))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(_patterns(values, told).tobytes())
-    image.SetDataElement(element)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(image)
-    if not change.Change():
-        raise CannotEncode
-    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
-    if fragments is None or fragments.GetNumberOfFragments() != 1:
-        raise CannotEncode
-    # Its Python wrapper hands bytes over as text with surrogate escapes.
-    buffer = fragments.GetFragment(0).GetByteValue().GetBuffer()
-    stream = buffer if isinstance(buffer, bytes) else buffer.encode("utf-8", "surrogateescape")
-    end: int = stream.rfind(b"\xff\xd9")
-    if end < 0:
-        raise CannotEncode
-    return bytes(stream[: end + 2])
+    return jpeg_lossless.encode(_patterns(values, told), max(told.bits_stored, 2))
 
 
 def _deflate(values: NDArray[Any], told: Description, _: bool) -> bytes:
