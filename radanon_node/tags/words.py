@@ -1,0 +1,92 @@
+"""Words of names and free text brought to one form, so that spellings of the same name compare equal."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+from functools import lru_cache
+
+_LIGATURES = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
+_DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "ß": "ss"})
+_NOT_LATIN = re.compile(r"[^\x00-\u024f\u1e00-\u1eff]")
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+"""A word: letters of any script, apostrophes inside."""
+
+_MONTHS = {name: number for number, names in enumerate((
+    "jan january januar janvier enero gennaio janeiro jänner", "feb february februar février febrero febbraio fevereiro",
+    "mar march märz mars marzo março mrz", "apr april avril abril aprile", "may mai mayo maggio maio", "jun june juni juin junio giugno",
+    "jul july juli juillet julio luglio", "aug august août agosto", "sep sept september septembre septiembre settembre",
+    "oct october oktober octobre octubre ottobre okt", "nov november novembre noviembre", "dec december dezember décembre diciembre dez",
+), start=1) for name in names.split()}  # fmt: skip
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+DATES = re.compile(
+    r"(?<!\d)(?:"
+    r"(?P<compact>(?:1[89]|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?=(?:\d\d){0,3}(?!\d))"
+    r"|(?P<y>(?:1[89]|20)\d\d)[-./](?P<m>\d{1,2})[-./](?P<d>\d{1,2})(?!\d)"
+    r"|(?P<a>\d{1,2})[-./ ]{1,2}(?P<b>\d{1,2})[-./ ]{1,2}(?P<y2>(?:1[89]|20)\d\d|\d\d)(?![\d.])"
+    rf"|(?P<d3>\d{{1,2}})(?:st|nd|rd|th|\.)?[- ]*(?P<m3>{_MONTH})\.?,?[- ]*(?P<y3>(?:1[89]|20)?\d\d)(?!\d)"
+    r")"
+    rf"|(?<![^\W\d_])(?P<m4>{_MONTH})\.?[- ]+(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?[- ]+(?P<y4>(?:1[89]|20)?\d\d)(?!\d)"
+    rf"|(?<!\d)(?P<y5>(?:1[89]|20)\d\d)[- ](?P<m5>{_MONTH})[- ](?P<d5>\d{{1,2}})(?!\d)"
+    r"|(?P<ky>(?:1[89]|20)\d\d)\s?[年년]\s?(?P<km>\d{1,2})\s?[月월]\s?(?P<kd>\d{1,2})\s?[日일]"
+)
+"""A day in one of the usual spellings, in lower-case text."""
+
+
+@lru_cache(maxsize=4096)
+def plain(word: str) -> str:
+    """`word` without case and accents.
+
+    Examples
+    --------
+    >>> plain("MÜLLER"), plain("O’Neill"), plain("Łukasz")
+    ('muller', "o'neill", 'lukasz')
+    """
+    if word.isascii():
+        return word.lower()
+    folded = word.casefold().translate(_LIGATURES).replace("’", "'")
+    return "".join(mark for mark in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(mark))
+
+
+def spellings(word: str) -> set[str]:
+    """The plain forms a word is met in: without accents, and with the digraphs of German and Nordic languages.
+
+    Examples
+    --------
+    >>> sorted(spellings("Müller"))
+    ['mueller', 'muller']
+    """
+    if word.isascii():
+        return {word.lower()}
+    return {plain(word), plain(word.lower().translate(_DIGRAPHS))}
+
+
+def is_latin(word: str) -> bool:
+    """Whether words of its script are set apart by spaces, so that whole words can be compared."""
+    return _NOT_LATIN.search(word) is None
+
+
+def days_in(found: re.Match[str]) -> list[date]:
+    """The days that a match of `DATES` may mean: several where day and month, or the century, are not told apart."""
+    part = found.groupdict()
+    if part["compact"]:
+        text = part["compact"]
+        candidates = [(text[:4], text[4:6], text[6:8])]
+    elif part["a"]:
+        candidates = [(part["y2"], part["a"], part["b"]), (part["y2"], part["b"], part["a"])]
+        if len(part["a"]) == 2 and len(part["y2"]) == 2:
+            candidates.append((part["a"], part["b"], part["y2"]))
+    else:
+        candidates = []
+        for year, month, day in (("y", "m", "d"), ("y3", "m3", "d3"), ("y4", "m4", "d4"), ("y5", "m5", "d5"), ("ky", "km", "kd")):
+            if part[year]:
+                candidates.append((part[year], part[month], part[day]))
+    days = []
+    for year, month, day in candidates:
+        for century in ("",) if len(year) == 4 else ("19", "20"):
+            try:
+                days.append(date(int(century + year), _MONTHS.get(month) or int(month), int(day)))
+            except ValueError:
+                continue
+    return days
