@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, union
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event, insert, make_url, select, tuple_, union
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from radanon_node.errors import ConfigError, LedgerUnavailable
@@ -80,6 +80,22 @@ class Database:
                delivery_id: int | None = None) -> None:
         connection.execute(insert(audit).values(at=now(), who=storable(who), action=action, reason=storable(reason),
                                                 instance_id=instance_id, delivery_id=delivery_id))
+
+
+class Claimed(Protocol):
+    """Anything that carries a claim's proof."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+
+
+def claimed(table: Table, claims: Sequence[Claimed]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Conditions for the rows of `table` whose claim still stands."""
+    # The ids once more by themselves: SQLite looks pairs up in no index.
+    return (table.c.id.in_([claim.id for claim in claims]),
+            tuple_(table.c.id, table.c.token).in_([(claim.id, claim.token) for claim in claims]))
 
 
 def storable(text: str) -> str:

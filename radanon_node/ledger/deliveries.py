@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, exists, insert, literal, select, update
 
-from radanon_node.ledger.database import Database, storable
+from radanon_node.ledger.database import Database, claimed, storable
 from radanon_node.ledger.schema import deliveries, destinations, instances, now, releases
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
@@ -107,7 +107,7 @@ class Deliveries(Database):
             touched = sorted({result.item.instance_id for result in wanted})
             connection.execute(select(instances.c.id).where(instances.c.id.in_(touched)).order_by(instances.c.id).with_for_update())
             held = set(connection.scalars(select(deliveries.c.id).where(
-                tuple_(deliveries.c.id, deliveries.c.token).in_([(result.item.id, result.item.token) for result in wanted]),
+                *claimed(deliveries, [result.item for result in wanted]),
                 deliveries.c.state.in_([DeliveryState.SENDING, DeliveryState.SENT]))))
             for result in wanted:
                 if result.item.id in held:

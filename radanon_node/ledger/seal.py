@@ -49,15 +49,15 @@ def load_key(path: Path, create: bool) -> bytes:
     try:
         if create and not path.exists():
             _create(path)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(1024).strip()
     except FileNotFoundError:
         raise ConfigError(f"node.key_file: {path}: does not exist; restore it from its backup") from None
     except OSError as error:
         raise ConfigError(f"node.key_file: {path}: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-            raise ConfigError(f"node.key_file: {path}: others than its owner may read it; chmod 600 it (and think who has read it)")
-        text = file.read(1024).strip()
+    if mode & 0o077:
+        raise ConfigError(f"node.key_file: {path}: others than its owner may read it; chmod 600 it (and think who has read it)")
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select, update
 
 from radanon_node.errors import Reason, StorageError
-from radanon_node.ledger.database import Database, storable
+from radanon_node.ledger.database import Database, claimed, storable
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
 from radanon_node.ledger.types import (
@@ -94,8 +94,7 @@ class Work(Database):
         if not items:
             return []
         table, state = (deliveries, DeliveryState.SENDING) if isinstance(items[0], DeliveryItem) else (instances, State.PROCESSING)
-        statement = (update(table).where(tuple_(table.c.id, table.c.token).in_([(item.id, item.token) for item in items]),
-                                         table.c.state == state)
+        statement = (update(table).where(*claimed(table, items), table.c.state == state)
                      .values(due=now() + lease).returning(table.c.id))
         with self._write() as connection:
             kept = set(connection.scalars(statement))
@@ -151,8 +150,7 @@ class Work(Database):
         columns = instances.c
         rows = connection.execute(
             select(columns.id, columns.attempts)
-            .where(tuple_(columns.id, columns.token).in_([(outcome.id, outcome.token) for outcome in outcomes]),
-                   columns.state == State.PROCESSING)
+            .where(*claimed(instances, outcomes), columns.state == State.PROCESSING)
             .order_by(columns.id).with_for_update())
         return {row.id: row.attempts for row in rows}
 
