@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from io import BytesIO
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
 from radanon_node.errors import DeliveryFailed
 from radanon_node.network.contexts import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.types import Buffer
 
 UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE)
 _JPEG_LS, _JPEG_2000, _RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
@@ -68,12 +69,11 @@ def transcode(released: Released, target: str) -> bytes:
     if source.startswith(_MOVING_PICTURES) and source not in _NATIVE:
         raise DeliveryFailed("video cannot be transcoded, and the destination does not take its transfer syntax")
     try:
-        original = dcmread(BytesIO(released.encoded))
-        changed = _converted(original, source, target)
         buffer = BytesIO()
-        changed.save_as(buffer, enforce_file_format=True)
+        dcmwrite(buffer, _converted(_read(released.encoded), source, target), implicit_vr=target == IMPLICIT_LE, little_endian=True,
+                 force_encoding=True)
         encoded = buffer.getvalue()
-        difference = _difference(released, encoded, source)
+        difference = _difference(_read(released.encoded), _read(encoded), rgb=source in _LOSSY_JPEG)
     except _CODEC_ERRORS as error:
         # The library's text may carry values of the data set: only its kind is told.
         raise DeliveryFailed(f"cannot transcode from {UID(source).name} to {UID(target).name} ({type(error).__name__})") from error
@@ -82,9 +82,19 @@ def transcode(released: Released, target: str) -> bytes:
     return encoded
 
 
+def _read(data: Buffer) -> FileDataset:
+    """A data set whose values are all little endian."""
+    dataset = dcmread(BytesIO(data))
+    if dataset.file_meta.TransferSyntaxUID == EXPLICIT_BE:
+        # pydicom turns numbers, but not the words of binary values (PS3.5 7.3).
+        for element in dataset.iterall():
+            if element.VR in _WORDS and isinstance(element.value, bytes):
+                element.value = np.frombuffer(element.value, dtype=_WORDS[element.VR]).byteswap().tobytes()
+        dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_LE)
+    return dataset
+
+
 def _converted(dataset: FileDataset, source: str, target: str) -> FileDataset:
-    if source == EXPLICIT_BE:
-        _swap_words(dataset)
     if source not in _NATIVE and "PixelData" in dataset:
         dataset.decompress(as_rgb=source in _LOSSY_JPEG, generate_instance_uid=False)
         for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
@@ -98,32 +108,19 @@ def _converted(dataset: FileDataset, source: str, target: str) -> FileDataset:
     return dataset
 
 
-def _swap_words(dataset: Dataset) -> None:
-    """Byte order of big endian words, which pydicom leaves as they are (PS3.5 7.3); numbers it converts itself."""
-    for element in dataset.iterall():
-        if element.VR in _WORDS and isinstance(element.value, bytes):
-            element.value = np.frombuffer(element.value, dtype=_WORDS[element.VR]).byteswap().tobytes()
-
-
-def _difference(released: Released, encoded: bytes, source: str) -> str:
-    """What is not the same in the transcoded file; empty if nothing."""
-    before, after = dcmread(BytesIO(released.encoded)), dcmread(BytesIO(encoded))
-    if source == EXPLICIT_BE:
-        _swap_words(before)
-    keywords = [{element.tag for element in dataset if element.keyword not in _MAY_DIFFER} for dataset in (before, after)]
-    if keywords[0] != keywords[1]:
-        return "attributes lost or added"
-    for tag in keywords[0]:
-        # UN and implicit VR may come back under another VR: the value decides.
-        if before[tag].value != after[tag].value:
-            return f"value of {before[tag].tag}"
+def _difference(before: FileDataset, after: FileDataset, rgb: bool) -> str:
+    """What is not the same in the transcoded data set; empty if nothing."""
     if "PixelData" in before:
-        rgb = source in _LOSSY_JPEG
-        for one, two in zip_longest(_frames(released.encoded, rgb), _frames(encoded, rgb)):
+        for one, two in zip_longest(iter_pixels(before, as_rgb=rgb), iter_pixels(after, as_rgb=rgb)):
             if one is None or two is None or one.shape != two.shape or not np.array_equal(one, two):
                 return "pixel values"
-    return ""
-
-
-def _frames(data: Any, rgb: bool) -> Iterator[np.ndarray[Any, Any]]:
-    return iter_pixels(BytesIO(data), as_rgb=rgb)
+    # In implicit VR, where elements read as UN on one side and under their VR on the other are the same bytes.
+    written = []
+    for dataset in (before, after):
+        for keyword in _MAY_DIFFER & set(dataset.dir()):
+            delattr(dataset, keyword)
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, True
+        write_dataset(buffer, dataset)
+        written.append(buffer.getvalue())
+    return "" if written[0] == written[1] else "attributes"
