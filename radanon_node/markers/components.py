@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,8 +16,10 @@ Mask = NDArray[np.bool_]
 # The working copy of a region has this long side: large enough for a letter that fills a third of it, small enough to be quick.
 _WORKING_SIDE = 96
 _MOST_ENLARGED = 4.0
-# Levels between the region's dark and bright end, beside Otsu's.
-_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# Levels between the region's dark and bright end, beside Otsu's; fewer where the background has been taken away.
+_LEVELS, _FLAT_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65)
+# Two components are the same shape if their boxes agree to this many working pixels.
+_SAME = 3
 # A candidate's larger side, as a share of the region's larger side.
 _SMALLEST = 0.2
 
@@ -64,8 +66,6 @@ class Component:
     mask : ndarray of bool, shape (box.height, box.width)
     bright : bool
         Brighter than its surroundings (lead, print); False for a letter cut out of a plate.
-    level : float
-        The gray level that separates it.
     cut : bool
         It was joined to something else and has been cut off.
     """
@@ -73,11 +73,10 @@ class Component:
     box: Box
     mask: Mask
     bright: bool
-    level: float
     cut: bool = False
 
 
-def crop_of(view: GrayFrame, box: Box, margin: float) -> Crop:
+def crop_of(view: GrayFrame, box: Box, margin: float, side: int = _WORKING_SIDE) -> Crop:
     """The region `box` with a rim of `margin` times its smaller side, at least 3 film pixels, in working size.
 
     Parameters
@@ -86,10 +85,12 @@ def crop_of(view: GrayFrame, box: Box, margin: float) -> Crop:
     box : Box
         Inside the film.
     margin : float
+    side : int
+        Working pixels of the box's larger side.
     """
     rim = max(3, round(margin * min(box.width, box.height)))
     window = box.grown(rim).clipped(*view.shape)
-    scale = min(_WORKING_SIDE / max(box.width, box.height), _MOST_ENLARGED)
+    scale = min(side / max(box.width, box.height), _MOST_ENLARGED)
     part = view[window.y0 : window.y1, window.x0 : window.x1]
     size = max(round(window.width * scale), 1), max(round(window.height * scale), 1)
     gray = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -110,28 +111,44 @@ def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
     return np.asarray(cv2.convertScaleAbs(hat, alpha=255 / top) if top else hat, np.uint8)
 
 
-def levels_of(gray: GrayFrame) -> list[float]:
-    """Otsu's level first, then evenly spaced ones; none for a flat picture."""
-    low, high = (float(value) for value in np.percentile(gray, (2, 99.5)))
+def span_of(gray: GrayFrame) -> tuple[int, int]:
+    """The gray levels below and above which 2 and 0.5 hundredths of the pixels lie."""
+    share = np.cumsum(np.bincount(gray.ravel(), minlength=256)) / gray.size
+    return int(np.searchsorted(share, 0.02)), int(np.searchsorted(share, 0.995))
+
+
+def levels_of(gray: GrayFrame, shares: Sequence[float]) -> list[float]:
+    """Otsu's level first, then those at `shares` between the dark and the bright end; none for a flat picture."""
+    low, high = span_of(gray)
     if high - low < 3:
         return []
     otsu = float(cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0])
-    return [otsu, *(low + share * (high - low) for share in _LEVELS)]
+    return [otsu, *(low + share * (high - low) for share in shares)]
 
 
-def components_of(crop: Crop) -> Iterator[Component]:
-    """Every component of plausible size at every level, bright ones first; the same shape may come several times."""
-    seen: set[tuple[Box, bool, int]] = set()
-    for bright in (True, False):
-        sources = [crop.gray if bright else 255 - crop.gray, flattened(crop.gray, bright)]
-        for source in sources:
-            for level in levels_of(source):
-                binary = (source > level).astype(np.uint8)
-                for component in _labelled(binary, crop, bright, level, cut=False):
-                    key = (component.box, bright, int(component.mask.sum()))
-                    if key not in seen:
-                        seen.add(key)
-                        yield component
+def components_of(crop: Crop, bright: bool, flat: bool = False) -> list[Component]:
+    """Components of plausible size at every level, each shape once.
+
+    Parameters
+    ----------
+    crop : Crop
+    bright : bool
+        Brighter than the surroundings, else darker.
+    flat : bool
+        With the background taken away first.
+    """
+    source = flattened(crop.gray, bright) if flat else crop.gray if bright else 255 - crop.gray
+    seen: set[tuple[int, ...]] = set()
+    found: list[Component] = []
+    for level in levels_of(source, _FLAT_LEVELS if flat else _LEVELS):
+        binary = np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
+        for component in _labelled(binary, crop, bright, cut=False):
+            box = component.box
+            key = (box.x0 // _SAME, box.y0 // _SAME, box.x1 // _SAME, box.y1 // _SAME, component.mask.sum() // 64)
+            if key not in seen:
+                seen.add(key)
+                found.append(component)
+    return found
 
 
 def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
@@ -153,7 +170,7 @@ def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
             part = ((nearest == label) & (joined > 0))[1:-1, 1:-1]
             whole[:] = 0
             whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
-            yield from _labelled(whole, crop, component.bright, component.level, cut=True)
+            yield from _labelled(whole, crop, component.bright, cut=True)
 
 
 def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -164,13 +181,14 @@ def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return nearest
 
 
-def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, level: float, cut: bool) -> Iterator[Component]:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool) -> Iterator[Component]:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8, ltype=cv2.CV_16U)
     smallest = _SMALLEST * max(crop.inner.width, crop.inner.height)
-    for number in range(1, len(stats)):
-        x, y, width, height, area = (int(value) for value in stats[number])
-        if max(width, height) < smallest or min(width, height) < 4 or area < 25:
+    width, height, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
+    for number in np.flatnonzero((np.maximum(width, height) >= smallest) & (np.minimum(width, height) >= 4) & (area >= 25)):
+        if number == 0:
             continue
-        if crop.cut_by(Box(x, y, x + width, y + height)):
-            continue
-        yield Component(Box(x, y, x + width, y + height), labels[y : y + height, x : x + width] == number, bright, level, cut)
+        x, y = (int(value) for value in stats[number, :2])
+        box = Box(x, y, x + int(width[number]), y + int(height[number]))
+        if not crop.cut_by(box):
+            yield Component(box, labels[box.y0 : box.y1, box.x0 : box.x1] == number, bright, cut)

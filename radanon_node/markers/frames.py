@@ -28,6 +28,10 @@ class Frame:
     outline: Mask
     inside: Mask
 
+    def holds(self, mask: Mask, x: int, y: int) -> bool:
+        """Does a component whose mask begins at column `x`, row `y` lie within?"""
+        return bool(self.inside[y : y + mask.shape[0], x : x + mask.shape[1]][mask].mean() > 0.5)
+
 
 def disc(radius: int) -> NDArray[np.uint8]:
     """A round structuring element."""
@@ -65,7 +69,7 @@ def frame_of(picture: GrayFrame, ink: Mask, soft: int) -> Frame | None:
         binary = ((picture > level) if bright else (picture < level)).astype(np.uint8)
         contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         for contour in contours:
-            x, y, width, height = cv2.boundingRect(contour)
+            _, _, width, height = cv2.boundingRect(contour)
             if width * height < 1.3 * ink.sum() or (width, height) == picture.shape[::-1]:
                 continue
             filled = np.zeros(picture.shape, np.uint8)

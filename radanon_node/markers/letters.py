@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.components import Component, Crop, components_of, crop_of, cut_apart
+from radanon_node.markers.components import Component, Crop, components_of, crop_of, cut_apart, span_of
 from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.ocr import page, reader
@@ -22,16 +22,21 @@ Mask = NDArray[np.bool_]
 _WORTH_A_LOOK = 0.3
 _SURE = 0.75
 # When Tesseract cannot read the glyph in its best orientation, its shape alone must be beyond doubt.
-_SURE_UNREAD = 0.97
+_SURE_UNREAD, _SURE_CUT = 0.97, 0.9
 _MOST_CANDIDATES = 3
 # Ways whose likeness is this close to the best one are read too.
 _CLOSE = 0.08
 # A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
 _CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
 # Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
-_FOREIGN, _FOREIGN_PLATE = 0.3, 0.1
-_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.82, 0.6
-_NEIGHBOUR_GAP = 0.6
+_FOREIGN, _FOREIGN_PLATE = 0.3, 0.15
+_FAR_MORE = 1.5
+_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.85, 0.5
+# Rings and discs hang beside letters; a letter O is slimmer.
+_ROUND, _ACROSS = 1.22, 2.2
+_NEIGHBOUR_GAP = 0.5
+# The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
+_CONTEXT, _CONTEXT_SIDE, _LARGEST = 1.6, 128, 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,33 +94,43 @@ def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Lette
         A stable code: ``isolated_side_letter`` or the reason against it.
     """
     crop = crop_of(view, box, 0.15)
+    wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
     why = "no_letter"
-    for candidate in candidates_of(crop, retain):
-        contrast = contrast_of(crop, candidate.component)
-        if contrast is None:
-            why = "not_a_mark"
-            continue
-        way = read_of(candidate)
-        if way is None and candidate.likelihood < _SURE_UNREAD:
-            why = "reading_unsure"
-            continue
-        letter = _on_film(candidate, crop, view.shape, contrast, way is not None)
-        if not isolated(view, letter):
-            why = "not_isolated"
-            continue
-        return letter, "isolated_side_letter"
+    seen: list[Component] = []
+    for candidates in _searches(crop, wanted, seen):
+        for candidate in candidates:
+            letter, why = _judged(view, crop, candidate, seen)
+            if letter is not None:
+                return letter, why
     return None, why
 
 
-def candidates_of(crop: Crop, retain: Sequence[str]) -> list[Candidate]:
-    """Components that look like one of the letters, surest first; joined ones are cut apart if nothing whole does."""
-    wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
-    components = list(components_of(crop))
-    found = _sure(components, wanted)
-    if not found:
-        joined = sorted(_unlike(components), key=lambda component: -component.box.area)[:6]
-        found = _sure([part for component in joined for part in cut_apart(component, crop)], wanted)
-    return found
+def _searches(crop: Crop, wanted: Sequence[int], seen: list[Component]) -> Iterator[list[Candidate]]:
+    """Candidates in order of cost: plain lead and print, cut-out letters, faint ones, joined ones cut apart."""
+    for bright, flat in ((True, False), (False, False), (True, True), (False, True)):
+        components = components_of(crop, bright, flat)
+        seen.extend(components)
+        yield _sure(components, wanted)
+    joined = sorted(_unlike(seen), key=lambda component: -component.box.area)[:4]
+    parts = [part for component in joined for part in cut_apart(component, crop) if _rules(part, component)]
+    yield [candidate for candidate in _sure(parts, wanted) if candidate.likelihood >= _SURE_CUT]
+
+
+def _judged(view: GrayFrame, crop: Crop, candidate: Candidate, seen: Sequence[Component]) -> tuple[Letter | None, str]:
+    contrast = contrast_of(crop, candidate.component)
+    if contrast is None or fragment(crop, candidate.component, contrast, seen):
+        return None, "not_a_mark"
+    way = read_of(candidate)
+    if way is None and (candidate.likelihood < _SURE_UNREAD or candidate.component.cut):
+        return None, "reading_unsure"
+    letter = _on_film(candidate, crop, view.shape, contrast, way is not None)
+    return (letter, "isolated_side_letter") if isolated(view, letter) else (None, "not_isolated")
+
+
+def _rules(part: Component, joined: Component) -> bool:
+    """Is the cut-off part the main one? A side letter is larger than the initials that touch it."""
+    sides = max(part.box.width, part.box.height), max(joined.box.width, joined.box.height)
+    return bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > 0.45 * joined.mask.sum())
 
 
 def _sure(components: Sequence[Component], wanted: Sequence[int]) -> list[Candidate]:
@@ -158,7 +173,7 @@ def contrast_of(crop: Crop, component: Component) -> float | None:
     Lead and print stand out all around; a letter cut out of a plate has the plate all around it, wider than a stroke, so that
     the ground between two strokes is not taken for one.
     """
-    reach = max(3, round((0.1 if component.bright else 0.25) * max(component.box.width, component.box.height)))
+    reach = max(3, round((0.1 if component.bright else 0.14) * max(component.box.width, component.box.height)))
     box = component.box.grown(reach).clipped(*crop.gray.shape)
     gray = crop.gray[box.y0 : box.y1, box.x0 : box.x1]
     ink = np.zeros(gray.shape, np.bool_)
@@ -168,12 +183,28 @@ def contrast_of(crop: Crop, component: Component) -> float | None:
         return None
     inside, around = float(np.median(gray[ink])), float(np.median(gray[rim]))
     contrast = (inside - around) if component.bright else (around - inside)
-    low, high = np.percentile(crop.gray, (2, 98))
-    if contrast < max(_CONTRAST, _CONTRAST_SHARE * float(high - low)):
+    low, high = span_of(crop.gray)
+    if contrast < max(_CONTRAST, _CONTRAST_SHARE * (high - low)):
         return None
     half = (inside + around) / 2
     foreign = float(((gray > half) if component.bright else (gray < half))[rim].mean())
     return contrast if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE) else None
+
+
+def fragment(crop: Crop, component: Component, contrast: float, components: Sequence[Component]) -> bool:
+    """Is it only the brightest part of something larger that stands out far more than the part does?"""
+    box = component.box
+    for other in components:
+        if other.bright != component.bright or other.mask.sum() < 1.3 * component.mask.sum():
+            continue
+        if box.x0 < other.box.x0 or box.y0 < other.box.y0 or box.x1 > other.box.x1 or box.y1 > other.box.y1:
+            continue
+        x, y = box.x0 - other.box.x0, box.y0 - other.box.y0
+        if other.mask[y : y + box.height, x : x + box.width][component.mask].mean() < 0.9:
+            continue
+        if (contrast_of(crop, other) or 0.0) > _FAR_MORE * contrast:
+            return True
+    return False
 
 
 def read_of(candidate: Candidate) -> Upright | None:
@@ -193,7 +224,7 @@ def isolated(view: GrayFrame, letter: Letter) -> bool:
     What lies outside the ring or plate around it does not belong to it.
     """
     side = max(letter.box.width, letter.box.height)
-    crop = crop_of(view, letter.box.grown(side).clipped(*view.shape), 0.0)
+    crop = crop_of(view, letter.box.grown(round(_CONTEXT * side)).clipped(*view.shape), 0.0, _CONTEXT_SIDE)
     x0, y0 = letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0
     own = Box(*(round(value * crop.scale) for value in (x0, y0, x0 + letter.box.width, y0 + letter.box.height))).clipped(*crop.gray.shape)
     length = side * crop.scale
@@ -201,20 +232,31 @@ def isolated(view: GrayFrame, letter: Letter) -> bool:
     small = cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA)
     ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
     frame = frame_of(crop.gray, ink, 2)
-    neighbours = [
-        component for component in components_of(crop)
-        if component.bright == letter.bright
-        and _NEIGHBOUR_SIDE * length <= max(component.box.width, component.box.height) <= 2.5 * length
-        and component.mask.mean() < 0.75
-        and not _same_place(own, component.box)
-        and _gap(own, component.box) <= _NEIGHBOUR_GAP * length
-        and (frame is None or frame.inside[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1][component.mask].mean() > 0.5)
-    ]
-    if not neighbours:
-        return True
-    classes = classify([normalise(component.mask) for component in neighbours])
-    letters = (classes.argmax(1) != len(CLASSES) - 1) & (classes.max(1) > _NEIGHBOUR_SURE)
-    return not any(contrast_of(crop, component) is not None for component, is_letter in zip(neighbours, letters) if is_letter)
+    height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
+    neighbours: list[Component] = []
+    for component in components_of(crop, letter.bright):
+        box = component.box
+        if max(box.width, box.height) < _NEIGHBOUR_SIDE * height or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height):
+            continue
+        if _same_place(own, box) or (frame is not None and not frame.holds(component.mask, box.x0, box.y0)):
+            continue
+        other, aspect = _extent(component.mask)
+        if not _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height or (aspect < _ROUND and component.mask.mean() < 0.9):
+            continue
+        if component.mask.mean() < 0.9:
+            neighbours.append(component)
+    letters = 1 - classify([normalise(component.mask) for component in neighbours])[:, -1] > _NEIGHBOUR_SURE
+    return not any(
+        is_letter and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast for component, is_letter in zip(neighbours, letters)
+    )
+
+
+def _extent(mask: Mask) -> tuple[float, float]:
+    """Height of the character(s) in a component, however they lie, and how much longer than wide it is."""
+    _, sides, _ = cv2.minAreaRect(np.argwhere(mask).astype(np.float32))
+    long, short = max(sides) + 1, min(sides) + 1
+    # Initials that touch each other lie across: their height is the shorter side.
+    return (short if long > _ACROSS * short and mask.mean() > 0.5 else long), long / short
 
 
 def _gap(one: Box, other: Box) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from functools import cache
@@ -66,8 +67,7 @@ class _InProcess:
     """tesserocr: one engine, one thread at a time."""
 
     def __init__(self) -> None:
-        import tesserocr
-
+        tesserocr = _tesserocr()
         self._modes = {True: tesserocr.PSM.SINGLE_WORD, False: tesserocr.PSM.SINGLE_CHAR}
         self._api: Any = tesserocr.PyTessBaseAPI(path=tessdata(), lang="eng", psm=self._modes[False], oem=tesserocr.OEM.LSTM_ONLY)
 
@@ -114,7 +114,7 @@ def reader() -> Reader:
 @cache
 def _kind() -> type[_InProcess] | type[_ByCommand]:
     try:
-        import tesserocr  # noqa: F401
+        _tesserocr()
     except ImportError:
         import shutil
 
@@ -122,3 +122,20 @@ def _kind() -> type[_InProcess] | type[_ByCommand]:
             raise HoldInstance(Reason.MODEL_MISSING, "Tesseract is not installed") from None
         return _ByCommand
     return _InProcess
+
+
+@cache
+def _tesserocr() -> Any:
+    """The module, with its own OpenMP told to stay on one thread: a glyph is too small to share, and its threads spin.
+
+    The limit is read when the library is loaded; it is taken back so that other libraries keep theirs.
+    """
+    before = os.environ.get("OMP_THREAD_LIMIT")
+    os.environ["OMP_THREAD_LIMIT"] = "1"
+    try:
+        return importlib.import_module("tesserocr")
+    finally:
+        if before is None:
+            del os.environ["OMP_THREAD_LIMIT"]
+        else:
+            os.environ["OMP_THREAD_LIMIT"] = before

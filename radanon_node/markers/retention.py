@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from radanon_node.markers.leftovers import halo_of, leftovers
 from radanon_node.markers.letters import Letter, find_letter
-from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Source, Verdict
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source, Verdict
 
 _KEEPABLE = (Source.MARKER_MODEL, Source.TEXT_MODEL)
 # A letter's surroundings are looked at in boxes up to this many times longer than wide; longer ones are lines of print.
-_LONGEST = 4.5
+_LONGEST = {Kind.TEXT: 2.5}
+_LONGEST_OTHER = 4.5
 
 
 class Knows(Protocol):
@@ -81,7 +82,7 @@ def _look(view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str]
         return None, "retention_off"
     if detection.source not in _KEEPABLE:
         return None, "region_rule"
-    if max(box.width, box.height) > _LONGEST * min(box.width, box.height):
+    if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
         return None, "line_of_text"
     letter, why = find_letter(view, box, wanted)
     if letter is not None and identifiers is not None and identifiers.matches(letter.letter):

@@ -57,7 +57,10 @@ class Drawer:
             mask, label = self._shape()
             mask, clean = self._worn(mask)
             if label == len(CLASSES) - 1:
+                whole = mask.sum()
                 mask = self._largest(mask)
+                if mask.sum() < 0.9 * whole:
+                    continue
             elif self._rng.random() < 0.1:  # a piece of a letter is no letter; an L stays one however short its foot is cut
                 mask = self._largest(self._cut(mask))
                 if label == CLASSES.index("L"):
@@ -82,8 +85,14 @@ class Drawer:
             return self._labelled(str(self._rng.choice(list(_HARD))))
         if kind < 0.74:
             return self._labelled(str(self._rng.choice(list(string.ascii_lowercase + string.digits + "<>^/()[]+-#%&?"))))
-        if kind < 0.82:
-            return self._pair(), len(CLASSES) - 1
+        if kind < 0.85:
+            joined = self._pair if kind < 0.80 else self._row
+            mask = joined()
+            while self._largest(mask).sum() < 0.97 * mask.sum():  # side by side without touching they would be two letters
+                mask = joined()
+            return mask, len(CLASSES) - 1
+        if kind < 0.88:
+            return self._ground(), len(CLASSES) - 1
         return self._junk(), len(CLASSES) - 1
 
     def _labelled(self, character: str) -> tuple[Mask, int]:
@@ -112,8 +121,9 @@ class Drawer:
         x, y = (_CANVAS - width) / 2, (_CANVAS - height) / 2
         foot = thick * rng.uniform(0.75, 1.25)
         out = np.zeros((_CANVAS, _CANVAS), np.uint8)
-        corners = [(x, y), (x + thick, y), (x + thick, y + height - foot), (x + width, y + height - foot), (x + width, y + height), (x, y + height)]
-        points = np.array([(px + lean * (y + height - py), py) for px, py in corners])
+        right, base, top_of_foot = x + width, y + height, y + height - foot
+        corners = [(x, y), (x + thick, y), (x + thick, top_of_foot), (right, top_of_foot), (right, base), (x, base)]
+        points = np.array([(px + lean * (base - py), py) for px, py in corners])
         cv2.fillPoly(out, [np.round(points * 16).astype(np.int32)], 255, shift=4)
         if rng.random() < 0.5:  # rounded ends, as cast in lead
             size = int(min(thick, foot) * 0.8) | 1
@@ -138,6 +148,36 @@ class Drawer:
         out[np.clip(sy - sy.min() + 48 + dy, 0, 191), np.clip(sx - sx.min() + 48 + dx, 0, 191)] = True
         return cv2.resize(out.astype(np.uint8), (_CANVAS, _CANVAS), interpolation=cv2.INTER_AREA) > 0
 
+    def _row(self) -> Mask:
+        """Two or three characters of one size, side by side or one above the other, touching."""
+        rng = self._rng
+        characters = rng.choice(list(string.ascii_uppercase + string.digits), int(rng.choice([2, 2, 3])))
+        parts = [tight(self._char(str(character))) for character in characters]
+        stacked = rng.random() < 0.3
+        parts = [part.T for part in parts] if stacked else parts
+        height, overlap = max(len(part) for part in parts), int(rng.integers(0, 6))
+        out = np.zeros((height, sum(part.shape[1] for part in parts)), np.bool_)
+        x = 0
+        for part in parts:
+            y = int(rng.integers(0, height - len(part) + 1))
+            out[y : y + len(part), x : x + part.shape[1]] |= part
+            x += max(part.shape[1] - overlap, 1)
+        out = np.pad(tight(out.T if stacked else out), 2)
+        scale = min(80 / max(out.shape), 1)
+        small = cv2.resize(out.astype(np.uint8) * 255, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) > 100
+        top, left = (_CANVAS - small.shape[0]) // 2, (_CANVAS - small.shape[1]) // 2
+        return np.pad(small, ((top, _CANVAS - top - small.shape[0]), (left, _CANVAS - left - small.shape[1])))
+
+    def _ground(self) -> Mask:
+        """What lies between strokes: a piece of the background inside a character's or a row's outline."""
+        ink = self._row() if self._rng.random() < 0.7 else self._char(str(self._rng.choice(list(string.ascii_uppercase))))
+        ys, xs = np.nonzero(ink)
+        ground = np.zeros_like(ink)
+        ground[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] = True
+        ground &= ~ink
+        count, labels = cv2.connectedComponents(ground.astype(np.uint8), connectivity=4)
+        return labels == self._rng.integers(1, count) if count > 1 else ground
+
     def _junk(self) -> Mask:
         rng = self._rng
         out = np.zeros((_CANVAS, _CANVAS), np.uint8)
@@ -155,7 +195,8 @@ class Drawer:
             cv2.fillPoly(out, [np.array([(48, 15), (48 - head, 18 + head), (48 + head, 18 + head)])], 255)
         elif kind == 2:  # disc, ring, ring with a ball
             axes = rng.integers(12, 36, 2)
-            cv2.ellipse(out, (48, 48), (int(axes[0]), int(axes[1])), 0, 0, rng.choice([360, 360, 180, 250]), 255, int(rng.choice([-1, 3, 6, 9])))
+            arc, thick = rng.choice([360, 360, 180, 250]), int(rng.choice([-1, 3, 6, 9]))
+            cv2.ellipse(out, (48, 48), (int(axes[0]), int(axes[1])), 0, 0, arc, 255, thick)
             if rng.random() < 0.5:
                 cv2.circle(out, (48 + int(axes[0]) - 6, 48), int(rng.integers(3, 8)), 255, -1)
         elif kind == 3:  # bars, plates
