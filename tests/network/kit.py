@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ class Node:
     def files(self) -> list[Path]:
         return sorted(self.config.spool_dir.glob("in/*/?/*"))
 
+    def wait_for_a_file(self, seconds: float = 10.0) -> None:
+        """Until the first bytes of an instance are on the disk."""
+        limit = time.monotonic() + seconds
+        while not self.files():
+            assert time.monotonic() < limit, "no file came"
+            time.sleep(0.005)
+
     def data_set(self, item: Any) -> bytes:
         """Bytes of a received file behind its file meta information."""
         with self.spool.open(item.file) as opened:
@@ -98,7 +106,9 @@ def make_instance(size: int = 4000, sop_class: str = CT, uid: str | None = None)
     instance.SOPClassUID, instance.SOPInstanceUID = sop_class, uid or generate_uid()
     instance.Modality, instance.PatientName, instance.PatientID = "CT", "Example^Only", "42"
     instance.StudyInstanceUID, instance.SeriesInstanceUID = generate_uid(), generate_uid()
-    instance.Rows, instance.Columns, instance.BitsAllocated, instance.BitsStored, instance.HighBit = 1, size // 2, 16, 12, 11
+    columns = min(size // 2, 1000)
+    instance.Rows, instance.Columns = size // 2 // columns, columns
+    instance.BitsAllocated, instance.BitsStored, instance.HighBit = 16, 12, 11
     instance.PixelRepresentation, instance.SamplesPerPixel, instance.PhotometricInterpretation = 0, 1, "MONOCHROME2"
     instance.PixelData = os.urandom(size)
     instance["PixelData"].VR = "OW"
