@@ -62,7 +62,7 @@ def explain(received: Received, policy: Policy, tools: Tools, picture: bool = Fa
     result = Explanation()
     try:
         item = prepare(received, policy, tools)
-        fates = tools.scrubber(policy).explain(item.dataset, item.instance.transfer_syntax_uid)
+        fates = tools.scrubber(policy).explain(item.dataset, item.identifiers)
         result.elements = [{"path": fate.path, "keyword": fate.keyword, "fate": fate.action, "rule": fate.rule} for fate in fates]
         look([item], policy, tools)
         result.boxes = [describe_region(region) for region in item.regions]

@@ -132,7 +132,8 @@ class Tools:
         """The tag engine of a policy (built once per policy)."""
         if policy.hash not in self._scrubbers:
             profile = policy.profile
-            self._scrubbers[policy.hash] = Scrubber(profile.tags, Pseudonyms(self._key, profile.pseudonyms, profile.tags))
+            pseudonyms = Pseudonyms(self._key, profile.pseudonyms, profile.tags)
+            self._scrubbers[policy.hash] = Scrubber(profile.tags, pseudonyms, tuple(profile.pixels.sop_classes))
         return self._scrubbers[policy.hash]
 
     def rules(self, policy: Policy) -> RuleSet:
