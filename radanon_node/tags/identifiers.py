@@ -21,14 +21,12 @@ from radanon_node.tags.raw import ascii_text, elements, encodings_of, text_of
 from radanon_node.tags.sequences import items_of
 from radanon_node.tags.tables import profile_rows, vocabulary
 from radanon_node.tags.values import DUMMY_DATE, DUMMY_TEXT
-from radanon_node.tags.words import DATES, WORD, days_in, is_latin, plain, spellings
+from radanon_node.tags.words import DATES, MAYBE_DATE, WORD, days_in, is_latin, plain, spellings
 
 _STAND_INS = frozenset({plain(DUMMY_TEXT), "anonymized", "anonymous", "unknown", "none", "urn"})
 _NEVER_DAYS = frozenset({parse_date(DUMMY_DATE)})
 _ID_PARTS = re.compile(r"[a-z]+|\d+")
-_UID_LIKE = re.compile(r"(?<![\d.])[0-2](?:\.\d+){4,}")
 _DIGITS = re.compile(r"\d{5,}")
-_NEVER_UIDS = frozenset(UID_dictionary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,8 @@ class Identifiers:
         Strong words with letters beyond ASCII as they are written, for the search in encoded bytes -> kind.
     days : frozenset of date
         Dates of birth, study and so on.
-    uids : frozenset of str
+    uids : dict of str to str
+        UID -> ``uid``, or ``device`` for those that name equipment.
     """
 
     words: dict[str, str] = field(default_factory=dict, repr=False)
@@ -69,7 +68,7 @@ class Identifiers:
     written: dict[str, str] = field(default_factory=dict, repr=False)
     days: frozenset[date] = field(default=frozenset(), repr=False)
     birth_days: frozenset[date] = field(default=frozenset(), repr=False)
-    uids: frozenset[str] = field(default=frozenset(), repr=False)
+    uids: dict[str, str] = field(default_factory=dict, repr=False)
 
     def matches(self, text: str) -> bool:
         """Whether `text` is, or holds, a part of an identifier: strong or weak, in any spelling.
@@ -90,28 +89,37 @@ class Identifiers:
         lowered = text.lower()
         if len(lowered) != len(text):  # a few capital letters have longer small ones: keep the positions true
             lowered = "".join(mark.lower() if len(mark.lower()) == 1 else mark for mark in text)
-        if self.words or (weak and self.weak):
+        # `in` runs at the speed of memory: only where it finds something, words and their ends are looked at.
+        if not lowered.isascii() or _any_in(self.words, lowered) or (weak and _any_in(self.weak, lowered)):
             for found in WORD.finditer(lowered):
                 yield from self._word(found, weak)
-        if self.numbers or (weak and self.weak):
+        if _any_in(self.numbers, lowered) or (weak and self.weak):
             for found in _ID_PARTS.finditer(lowered) if weak else _DIGITS.finditer(lowered):
                 kind = self.numbers.get(found[0]) or (self.weak.get(found[0]) if weak and found[0].isdigit() else None)
-                if kind and not _inside_number(lowered, found.start(), found.end()):
+                if kind and not inside_number(lowered, found.start(), found.end()):
                     yield Match(found.start(), found.end(), kind)
         for phrase, kind in self.phrases.items():
             at = lowered.find(phrase)
             while at >= 0:
                 yield Match(at, at + len(phrase), kind)
                 at = lowered.find(phrase, at + 1)
+        if self.days or self.birth_days:
+            yield from self.dates_in(lowered)
+        for uid, kind in self.uids.items():
+            at = lowered.find(uid)
+            while at >= 0:
+                if not inside_number(lowered, at, at + len(uid), digits=True):
+                    yield Match(at, at + len(uid), kind)
+                at = lowered.find(uid, at + 1)
+
+    def dates_in(self, lowered: str) -> Iterator[Match]:
+        """Every place in lower-case text that may mean one of the days."""
         days = self.days | self.birth_days
-        if days and any(mark.isdigit() for mark in lowered):
-            for found in DATES.finditer(lowered):
+        for near in MAYBE_DATE.finditer(lowered):
+            start, stop = max(near.start() - 12, 0), min(near.end() + 12, len(lowered))
+            for found in DATES.finditer(lowered, start, stop):
                 if not days.isdisjoint(days_in(found)):
                     yield Match(found.start(), found.end(), "date")
-        if self.uids:
-            for found in _UID_LIKE.finditer(lowered):
-                if found[0] in self.uids:
-                    yield Match(found.start(), found.end(), "uid")
 
     def _word(self, found: re.Match[str], weak: bool) -> Iterator[Match]:
         forms = (found[0],) if found[0].isascii() else (found[0], *spellings(found[0]))
@@ -156,15 +164,29 @@ class Identifiers:
             phrases={text: kind for text, kind in keep(self.phrases).items() if not any(text in kept for kept in whole)},
             days=frozenset() if "date" in dropped else self.days - meant,
             birth_days=self.birth_days - meant,
-            uids=frozenset() if "uid" in dropped else self.uids - whole,
+            uids={uid: kind for uid, kind in self.uids.items() if kind not in dropped and uid not in whole},
         )  # fmt: skip
 
     def __str__(self) -> str:
         return f"<{len(self.words) + len(self.numbers) + len(self.phrases)} identifiers>"
 
 
-def _inside_number(text: str, start: int, stop: int) -> bool:
-    """Whether digits are the whole or decimal part of a larger number or UID, such as the 12345 of 12345.678."""
+def _any_in(table: dict[str, str], text: str) -> bool:
+    return any(key in text for key in table)
+
+
+def inside_number(text: str, start: int, stop: int, digits: bool = False) -> bool:
+    """Whether a run of digits is part of a larger number or UID, such as the 12345 of 12345.678.
+
+    Parameters
+    ----------
+    text : str
+    start, stop : int
+    digits : bool
+        Digits right beside it make it part of a larger one too.
+    """
+    if digits and ((start and text[start - 1].isdigit()) or (stop < len(text) and text[stop].isdigit())):
+        return True
     before = start >= 2 and text[start - 1] == "." and text[start - 2].isdigit()
     after = stop + 1 < len(text) and text[stop] == "." and text[stop + 1].isdigit()
     return before or after
@@ -189,7 +211,7 @@ def _interests() -> dict[int, tuple[str, str]]:
         elif row.vr in ("DA", "DT"):
             found[tag] = (row.vr, "birth" if tag in _BIRTH else "date")
         elif row.vr == "UI":
-            found[tag] = ("UI", "uid")
+            found[tag] = ("UI", "device" if "retain_device_identity" in row.options else "uid")
         elif row.vr in ("LO", "SH", "ST", "LT", "UT", "UC", "AE") and not descriptive and not _NOT_IDENTIFYING.search(row.keyword):
             kind = "site" if "retain_institution_identity" in row.options or _SITE.search(row.keyword) else "id"
             if "retain_device_identity" in row.options:
@@ -211,17 +233,17 @@ def collect(dataset: Dataset) -> Identifiers:
     values: set[tuple[str, str]] = set()
     days: set[date] = set()
     births: set[date] = set()
-    uids: set[str] = set()
+    uids: dict[str, str] = {}
     _walk(dataset, ["iso8859"], values, days, births, uids, 0)
     base = _from_values(frozenset(values))
     return replace(
         base, days=frozenset(days - _NEVER_DAYS), birth_days=frozenset(births - _NEVER_DAYS),
-        uids=frozenset(uids - _NEVER_UIDS),
+        uids=uids,
     )
 
 
 def _walk(
-    dataset: Dataset, inherited: list[str], values: set[tuple[str, str]], days: set[date], births: set[date], uids: set[str], depth: int
+    dataset: Dataset, inherited: list[str], values: set[tuple[str, str]], days: set[date], births: set[date], uids: dict[str, str], depth: int
 ) -> None:
     codecs = encodings_of(dataset, inherited)
     interests = _interests()
@@ -236,7 +258,10 @@ def _walk(
             continue
         vr, kind = interest
         if vr == "UI":
-            uids.update(part.strip(" \0") for part in ascii_text(element).split("\\") if part)
+            for part in ascii_text(element).split("\\"):
+                uid = part.strip(" \0")
+                if uid and uid not in UID_dictionary and uids.get(uid) != "uid":
+                    uids[uid] = kind
         elif vr in ("DA", "DT"):
             for part in ascii_text(element).split("\\"):
                 day = parse_date(part[:8] if vr == "DT" else part)

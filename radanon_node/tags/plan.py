@@ -25,6 +25,7 @@ class Do(IntEnum):
     UID = auto()
     REPLACE = auto()
     AGE = auto()  # kept age: capped
+    DAY = auto()  # kept date that no table lists: goes if it is a date of this patient
     PIXELS = auto()  # pixels inside a sequence, which nothing has looked at
     DOCUMENT = auto()
 
@@ -118,6 +119,8 @@ class Node:
             return Do.RECURSE
         if tag == _AGE:
             return Do.AGE
+        if vr in ("DA", "DT") and self.policy.row(tag) is None:
+            return Do.DAY
         return Do.HUNT if vr in _HUNTED and keyword_of(tag) not in _LUMPS else Do.KEEP
 
     def _overlay(self, tag: int, vr: str) -> Step:

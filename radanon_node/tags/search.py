@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from radanon_node.pipeline.types import Buffer
-from radanon_node.tags.identifiers import Identifiers
-from radanon_node.tags.words import is_latin, spellings
+from radanon_node.tags.identifiers import Identifiers, inside_number
+from radanon_node.tags.words import is_latin, plain, spellings
 
-_UTF16 = re.compile(rb"(?:[\x20-\x7e]\x00){5,}|(?:\x00[\x20-\x7e]){5,}")
-# The low byte of the next element's group may be a letter or a digit and stands right behind a value without padding.
-_CUT = re.compile(r"(?<=[a-z0-9])([a-z0-9])(?=\x00)")
+_UTF16 = re.compile(rb"(?:[\x20-\x7e]\x00){5,}")
+_ACCENTS = {code: plain(chr(code)) for code in range(0xC0, 0x100)}
+_FOLD = bytes(
+    ord(_ACCENTS[code]) if code in _ACCENTS and len(_ACCENTS[code]) == 1 and _ACCENTS[code].isascii() else ord(chr(code).lower())
+    if code < 0x80 else code
+    for code in range(256)
+)
+"""Small letters without the accents of Latin-1, byte for byte."""
 _LEGACY = (
     "utf-8", "latin-1", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5", "iso8859_6", "iso8859_7", "iso8859_8", "iso8859_9",
     "iso8859_11", "cp1250", "cp1251", "cp1252", "koi8_r", "shift_jis", "euc_jp", "euc_kr", "gb18030", "big5",
@@ -73,22 +78,49 @@ def _pieces(data: Buffer, skip: Sequence[tuple[int, int]]) -> Iterator[tuple[int
 
 def _search(piece: bytes, identifiers: Identifiers, encoded: tuple[tuple[bytes, str], ...]) -> Iterator[tuple[int, str]]:
     # Latin-1 gives every byte one character, so that positions stay and no byte is lost.
-    text = piece.lower().decode("latin-1")
-    for match in identifiers.find(text):
-        yield match.start, match.kind
-    if _CUT.search(text):
-        # Once more, with the characters blotted out that may be the beginning of the next element.
-        blotted = _CUT.sub("\x00", text)
-        for match in identifiers.find(blotted):
-            yield match.start, match.kind
-    for found in _UTF16.finditer(piece):
-        wide = found[0].replace(b"\0", b"").lower().decode("latin-1")
-        for match in identifiers.find(wide):
-            yield found.start() + 2 * match.start, match.kind
+    folded = piece.translate(_FOLD)
+    yield from _in_bytes(folded.decode("latin-1"), identifiers)
+    for found in _UTF16.finditer(folded):
+        # One byte more: big endian text begins with the zero byte and ends with a letter.
+        wide = folded[found.start() : found.end() + 1].replace(b"\0", b"").decode("latin-1")
+        for at, kind in _in_bytes(wide, identifiers):
+            yield found.start() + 2 * at, kind
     for name, kind in encoded:
         at = piece.find(name)
         if at >= 0:
             yield at, kind
+
+
+def _in_bytes(text: str, identifiers: Identifiers) -> Iterator[tuple[int, str]]:
+    """As `Identifiers.find`, but aware that the bytes behind a value are the next element's tag.
+
+    The low byte of a group may look like a letter or a digit (0054, 0032): it is told by the zero byte that follows it.
+    """
+    for table, same in ((identifiers.words, str.isalpha), (identifiers.numbers, str.isdigit), (identifiers.uids, str.isdigit)):
+        for token, kind in table.items():
+            at = text.find(token)
+            while at >= 0:
+                stop = at + len(token)
+                before = at > 0 and same(text[at - 1])
+                after = stop < len(text) and same(text[stop]) and text[stop + 1 : stop + 2] != "\0"
+                if not before and not after and (same is str.isalpha or not inside_number(text, at, stop)):
+                    yield at, kind
+                at = text.find(token, at + 1)
+    for token, kind in identifiers.phrases.items():
+        at = text.find(token)
+        if at >= 0:
+            yield at, kind
+    if identifiers.days or identifiers.birth_days:
+        for match in identifiers.dates_in(text):
+            yield match.start, match.kind
+        for day in identifiers.days | identifiers.birth_days:
+            compact = f"{day:%Y%m%d}"
+            at = text.find(compact)
+            while at >= 0:
+                stop = at + 8
+                if not (at > 0 and text[at - 1].isdigit()) and text[stop : stop + 1].isdigit() and text[stop + 1 : stop + 2] == "\0":
+                    yield at, "date"
+                at = text.find(compact, at + 1)
 
 
 @lru_cache(maxsize=64)

@@ -56,7 +56,7 @@ class ElementFate:
 
 _SHOWN = {
     Do.KEEP: "K", Do.HUNT: "K", Do.RECURSE: "K", Do.REMOVE: "X", Do.EMPTY: "Z", Do.DUMMY: "D", Do.CLEAN: "C", Do.SHIFT: "C date",
-    Do.UID: "U", Do.REPLACE: "replace", Do.AGE: "K", Do.PIXELS: "hold", Do.DOCUMENT: "D",
+    Do.UID: "U", Do.REPLACE: "replace", Do.AGE: "K", Do.DAY: "K", Do.PIXELS: "hold", Do.DOCUMENT: "D",
 }  # fmt: skip
 _PATIENT_ID, _PATIENT_NAME = 0x00100020, 0x00100010
 _SEPARATOR = "\n\x00\n"
@@ -208,6 +208,9 @@ class Walk:
             if not cleaned.strip("\\ "):
                 return self._fallback(source, element, step, vr, number, codecs) if text else make(number, vr, b"", source)
             return make(number, vr, self._encoded(cleaned, codecs), source)
+        if do is Do.DAY:
+            days = {dates.parse_date(part[:8]) for part in ascii_text(element).split("\\")}
+            return None if days & (self.hunted.days | self.hunted.birth_days) else element
         if do is Do.AGE:
             ages = [dates.cap_age(part) for part in ascii_text(element).split("\\")]
             known = [age for age in ages if age is not None]

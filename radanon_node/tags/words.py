@@ -9,6 +9,7 @@ from functools import lru_cache
 
 _LIGATURES = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "ß": "ss"})
+_BACK = re.compile(r"([aou])e")
 _NOT_LATIN = re.compile(r"[^\x00-\u024f\u1e00-\u1eff]")
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 """A word: letters of any script, apostrophes inside."""
@@ -32,6 +33,12 @@ DATES = re.compile(
     r"|(?P<ky>(?:1[89]|20)\d\d)\s?[年년]\s?(?P<km>\d{1,2})\s?[月월]\s?(?P<kd>\d{1,2})\s?[日일]"
 )
 """A day in one of the usual spellings, in lower-case text."""
+
+MAYBE_DATE = re.compile(
+    r"[12]\d{7}|\d[-./ ]{1,2}\d{1,2}[-./ ]{1,2}\d|\d[a-z.]{0,3}[- ]{0,2}"
+    rf"(?:{_MONTH})|(?:{_MONTH})\.?[- ]+\d|\d\s?[年년]"
+)
+"""Cheap to look for, and somewhere in every match of `DATES`."""
 
 
 @lru_cache(maxsize=4096)
@@ -58,7 +65,9 @@ def spellings(word: str) -> set[str]:
     ['mueller', 'muller']
     """
     if word.isascii():
-        return {word.lower()}
+        lowered = word.lower()
+        # The other way round: a name sent as Mueller is found where somebody wrote Müller.
+        return {lowered, _BACK.sub(r"\1", lowered)} if len(lowered) > 4 else {lowered}
     return {plain(word), plain(word.lower().translate(_DIGRAPHS))}
 
 
