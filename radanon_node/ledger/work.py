@@ -104,9 +104,11 @@ class Work(Database):
         """The process `owner` is dead: what it had claimed is due at once, its attempts stay counted. Returns how many items."""
         given = 0
         with self._write() as connection:
-            for table, state in ((instances, State.PROCESSING), (deliveries, DeliveryState.SENDING)):
+            # A delivery stays `sending`: by that, the next claim knows that its sender died with it.
+            for table, state, then in ((instances, State.PROCESSING, State.RECEIVED),
+                                       (deliveries, DeliveryState.SENDING, DeliveryState.SENDING)):
                 given += len(connection.execute(
-                    update(table).where(table.c.owner == owner, table.c.state == state).values(due=now(), owner=None)
+                    update(table).where(table.c.owner == owner, table.c.state == state).values(state=then, due=now(), owner=None)
                     .returning(table.c.id)).all())
         return given
 

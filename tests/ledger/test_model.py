@@ -1,0 +1,147 @@
+"""Whatever the order of arrivals, claims, crashes, outcomes and acts of people: every instance is in one state and has what it needs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from radanon_node.errors import Reason
+from radanon_node.ledger.types import DeliveryItem, HeldItem, RetryItem, WorkItem
+
+DESTINATIONS = ("archive", "copy")
+
+
+class Life(RuleBasedStateMachine):
+    """The ledger beside the simplest thing that could be it: a dictionary."""
+
+    hands_class: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="radanon-model-"))
+        self.hands = self.hands_class(f"sqlite:///{self.folder / 'ledger.sqlite'}", self.folder / "spool", attempts=3)
+        self.states: dict[int, str] = {}
+        self.bodies: dict[tuple[str, bytes], int] = {}
+        self.claims: dict[int, WorkItem] = {}
+        self.sending: dict[int, DeliveryItem] = {}
+        self.delivered: Counter[tuple[int, str]] = Counter()
+
+    def teardown(self) -> None:
+        self.hands.close()
+        shutil.rmtree(self.folder)
+
+    @rule(uid=st.sampled_from(["1.1", "1.2", "1.3", "1.4"]), body=st.sampled_from([b"a", b"a", b"b"]))
+    def arrive(self, uid: str, body: bytes) -> None:
+        (admission,) = self.hands.ledger.admit([self.hands.arrival(uid, body=body)])
+        if (uid, body) in self.bodies:
+            assert (admission.outcome, admission.id) == ("duplicate", self.bodies[uid, body])
+            return
+        conflict = any(other == uid for other, _ in self.bodies)
+        assert admission.outcome == ("conflict" if conflict else "new")
+        self.bodies[uid, body] = admission.id
+        self.states[admission.id] = "quarantined" if conflict else "received"
+
+    @rule(limit=st.integers(1, 4))
+    def claim(self, limit: int) -> None:
+        for item in self.hands.ledger.claim("worker", limit, 3600):
+            assert self.states[item.id] == "received"
+            assert item.id not in self.claims
+            self.claims[item.id] = item
+            self.states[item.id] = "processing"
+        self.note_spent()
+
+    def note_spent(self) -> None:
+        for entry in self.hands.ledger.quarantine_list():
+            if entry.reason == Reason.WORKER_KILLED and self.states[entry.id] == "received":
+                assert entry.attempts == 3
+                self.states[entry.id] = "quarantined"
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), outcome=st.sampled_from(["released", "released", "held", "retry", "later"]), stale=st.booleans())
+    def finish(self, data: st.DataObject, outcome: str, stale: bool) -> None:
+        item = data.draw(st.sampled_from(sorted(self.claims.values(), key=lambda item: item.id)))
+        token = item.token - stale
+        result: Any
+        if outcome == "released":
+            result = self.hands.released(WorkItem(*(getattr(item, name) if name != "token" else token for name in WorkItem.__slots__)),
+                                         DESTINATIONS)
+        elif outcome == "held":
+            result = HeldItem(item.id, token, Reason.VIDEO)
+        else:
+            result = RetryItem(item.id, token, counted=outcome == "retry")
+        assert self.hands.ledger.finish([result]) == ([item.id] if stale else [])
+        if stale:
+            return
+        del self.claims[item.id]
+        self.states[item.id] = {"released": "released", "held": "quarantined"}.get(outcome, "received")
+        if outcome == "retry" and item.attempts + 1 >= 3:
+            self.states[item.id] = "failed"
+
+    @rule()
+    def worker_dies(self) -> None:
+        assert self.hands.ledger.give_back("worker") == len(self.claims)
+        self.states |= dict.fromkeys(self.claims, "received")
+        self.claims.clear()
+
+    @rule(destination=st.sampled_from(DESTINATIONS), limit=st.integers(1, 4))
+    def claim_deliveries(self, destination: str, limit: int) -> None:
+        for item in self.hands.ledger.claim_deliveries("sender", destination, limit, 3600):
+            assert self.states[item.instance_id] == "released"
+            assert item.id not in self.sending
+            assert self.hands.spool.exists(item.release.file)
+            self.sending[item.id] = item
+
+    @precondition(lambda self: self.sending)
+    @rule(data=st.data(), outcome=st.sampled_from(["delivered", "delivered", "retry", "rejected"]))
+    def finish_delivery(self, data: st.DataObject, outcome: str) -> None:
+        item = self.sending.pop(data.draw(st.sampled_from(sorted(self.sending))))
+        assert self.hands.ledger.finish_deliveries([(item, outcome, 0.0, "")]) == []
+        if outcome == "delivered":
+            self.delivered[item.instance_id, item.destination] += 1
+            if all(self.delivered[item.instance_id, destination] for destination in DESTINATIONS):
+                self.states[item.instance_id] = "delivered"
+
+    @precondition(lambda self: set(self.states.values()) & {"quarantined", "failed"})
+    @rule(data=st.data(), act=st.sampled_from(["retry", "drop"]))
+    def person_acts(self, data: st.DataObject, act: str) -> None:
+        entry = data.draw(st.sampled_from(self.hands.ledger.quarantine_list()))
+        if act == "drop":
+            self.hands.ledger.quarantine_drop(entry.id, "anna", "because")
+            self.states[entry.id] = "dropped"
+        elif entry.reason != Reason.UID_CONFLICT:
+            self.hands.ledger.quarantine_retry(entry.id, "anna")
+            self.states[entry.id] = "received"
+
+    @rule()
+    def purge(self) -> None:
+        self.hands.ledger.purge()
+
+    @invariant()
+    def every_instance_is_in_its_state_and_has_its_files(self) -> None:
+        rows = self.hands.sql("SELECT i.id, i.state, i.file, r.file, i.content IS NOT NULL FROM instances i"
+                              " LEFT JOIN releases r ON r.instance_id = i.id")
+        assert {row[0]: row[1] for row in rows} == self.states
+        assert max(self.delivered.values(), default=1) == 1
+        files = self.hands.files()
+        for _, state, original, released, digest in rows:
+            if state not in ("delivered", "dropped"):
+                assert original in files
+                assert released in files or state not in ("released", "failed") or released is None
+            if original is None:
+                assert digest
+        assert files == {name for row in rows for name in (row[2], row[3]) if name}
+
+
+def test_life(sqlite_hands: Any) -> None:
+    Life.hands_class = type(sqlite_hands)
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(Life, settings=settings(max_examples=8, stateful_step_count=25, deadline=None,
+                                                      suppress_health_check=list(HealthCheck)))
