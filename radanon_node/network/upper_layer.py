@@ -102,7 +102,8 @@ class PduStream:
             return True
         try:
             self._set_timeout(seconds)
-            self._end += self._receive(self._compacted())
+            target = self._compacted()  # before `_end` is read
+            self._end += self._receive(target)
         except (TimeoutError, ssl.SSLWantReadError):
             return False
         except OSError as error:

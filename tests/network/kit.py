@@ -125,7 +125,8 @@ def encoded(instance: Dataset, syntax: str = EXPLICIT) -> bytes:
 def save(instance: Dataset, path: Path, syntax: str = EXPLICIT) -> Path:
     instance.file_meta = FileMetaDataset()
     instance.file_meta.TransferSyntaxUID = UID(syntax)
-    instance.file_meta.MediaStorageSOPClassUID, instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPClassUID, instance.SOPInstanceUID
+    instance.file_meta.MediaStorageSOPClassUID = instance.SOPClassUID
+    instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
     instance.save_as(path, enforce_file_format=True)
     return path
 
@@ -168,7 +169,8 @@ def store_command(sop_class: str = CT, sop_instance: str = "", message_id: int =
 
 
 def echo_command(message_id: int = 1) -> bytes:
-    return cs.pack(CommandField=cs.C_ECHO_RQ, MessageID=message_id, CommandDataSetType=cs.NO_DATA_SET, AffectedSOPClassUID="1.2.840.10008.1.1")
+    return cs.pack(CommandField=cs.C_ECHO_RQ, MessageID=message_id, CommandDataSetType=cs.NO_DATA_SET,
+                   AffectedSOPClassUID="1.2.840.10008.1.1")
 
 
 RELEASE_RQ = bytes.fromhex("050000000004") + bytes(4)
@@ -223,7 +225,8 @@ class Peer:
         assert body[5] == 3
         return cs.parse(body[6:])
 
-    def store(self, data: bytes, sop_instance: str, sop_class: str = CT, context_id: int = 1, message_id: int = 1, step: int = 16000) -> int:
+    def store(self, data: bytes, sop_instance: str, sop_class: str = CT, context_id: int = 1, message_id: int = 1,
+              step: int = 16000) -> int:
         """C-STORE in an ordinary way; the status."""
         self.send(pdu((context_id, 3, store_command(sop_class, sop_instance, message_id))))
         parts = [data[start:start + step] for start in range(0, len(data), step)] or [b""]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import UID
-from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import _MESSAGE_TYPES, C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode
 
@@ -36,7 +36,8 @@ def test_a_request_of_pynetdicom_is_read_as_it_was_meant(sop_class: str, sop_ins
 @given(sop_class=UIDS, sop_instance=UIDS, message_id=st.integers(0, 65535), status=st.sampled_from([0, 0xA700, 0xC000]),
        comment=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
 @settings(max_examples=60, deadline=None)
-def test_a_response_is_read_by_pydicom_as_it_was_meant(sop_class: str, sop_instance: str, message_id: int, status: int, comment: str) -> None:
+def test_a_response_is_read_by_pydicom_as_it_was_meant(sop_class: str, sop_instance: str, message_id: int, status: int,
+                                                       comment: str) -> None:
     request = cs.parse(cs.pack(CommandField=1, MessageID=message_id, AffectedSOPClassUID=sop_class, AffectedSOPInstanceUID=sop_instance))
     data = cs.response(request, status, comment.replace("\\", ""))
     assert len(data) % 2 == 0
@@ -63,8 +64,5 @@ def test_a_cut_command_is_no_command(cut: int) -> None:
 
 
 def test_every_request_of_the_standard_is_known() -> None:
-    from pynetdicom.dimse_messages import _MESSAGE_TYPES
-
     requests = {number for number, (name, _) in _MESSAGE_TYPES.items() if number < 0x8000}
     assert requests - {cs.C_CANCEL_RQ} == cs.REQUESTS
-    assert DIMSEMessage is not None

@@ -1,4 +1,4 @@
-"""The streaming reader against pynetdicom's own decoding: the same bytes for every way to split a message, and no other outcome for bad ones."""
+"""The streaming reader against pynetdicom's own decoding: the same bytes for every way to split a message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.network.kit import CT, RELEASE_RQ, pdu, store_command
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.pdu import P_DATA_TF
 
@@ -16,6 +15,7 @@ from radanon_node.errors import AssociationEnded
 from radanon_node.network import command_set as cs
 from radanon_node.network.streaming import MemorySink, MessageReader
 from radanon_node.network.upper_layer import MAX_PDU, PduStream
+from tests.network.kit import CT, RELEASE_RQ, pdu, store_command
 
 
 class Fed:
