@@ -20,8 +20,10 @@ from radanon_node.settings import PixelSettings
 
 _LEAST_CONTRAST = 12
 _LARGEST_PART = 32  # blocks: 1024 pixels, which bounds the memory of one run of the net
-_SMALL = 24
-"""A picture smaller than this on a side is enlarged: the net needs about 32 pixels."""
+_SMALLEST = 8
+"""No text that can be read fits into a picture smaller than this on a side, pixels."""
+_TALLEST_LINE = 110
+_TILE, _OVERLAP = 256, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class TextThresholds:
         Growth of the shrunk kernels, in units of area / perimeter.
     """
 
-    pixel: float = 0.3
-    box: float = 0.5
+    pixel: float = 0.2
+    box: float = 0.35
     unclip: float = 1.6
 
 
@@ -87,7 +89,7 @@ class TextDetector:
 
     def _detect(self, frame: GrayFrame) -> list[Detection]:
         rows, columns = frame.shape
-        if min(rows, columns) < _SMALL:
+        if min(rows, columns) < _SMALLEST:
             return []
         found = []
         for part in busy_parts(busy_blocks(frame, _LEAST_CONTRAST), _LARGEST_PART):
@@ -96,11 +98,24 @@ class TextDetector:
         return found
 
     def detect_window(self, frame: GrayFrame, window: Box) -> list[Detection]:
-        """Find text in one part of a frame; boxes are in the frame's pixels."""
+        """Find text in one part of a frame; boxes are in the frame's pixels.
+
+        A box too large and too square for a line of text is looked at again in small tiles: there its own texture cannot lead
+        the net astray, and what is text is found as such. A tile that is text from edge to edge stays so.
+        """
+        found = []
+        for box, score in self._boxes(frame, window):
+            if min(box.width, box.height) <= _TALLEST_LINE or (
+                    min(box.width, box.height) <= 2 * _TALLEST_LINE and max(box.width, box.height) > 2.5 * min(box.width, box.height)):
+                found.append((box, score))
+            else:
+                found += [again for tile in _tiles(box, window) for again in self._boxes(frame, tile)]
+        return [Detection(box, Kind.TEXT, min(score, 1.0), Source.TEXT_MODEL) for box, score in found]
+
+    def _boxes(self, frame: GrayFrame, window: Box) -> list[tuple[Box, float]]:
         probability = self._nets.text_probability(frame[window.y0:window.y1, window.x0:window.x1])
         limits = self._thresholds
-        return [Detection(Box(box.x0 + window.x0, box.y0 + window.y0, box.x1 + window.x0, box.y1 + window.y0), Kind.TEXT,
-                          min(score, 1.0), Source.TEXT_MODEL)
+        return [(Box(box.x0 + window.x0, box.y0 + window.y0, box.x1 + window.x0, box.y1 + window.y0), score)
                 for box, score in text_boxes(probability, limits.pixel, limits.box, limits.unclip)]
 
     def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
@@ -118,6 +133,14 @@ class TextDetector:
             crop = frame[part.y0:part.y1, part.x0:part.x1] if part.area else frame[:1, :1]
             crops.append(np.pad(crop, ((1, 1), (2, 2)), mode="edge"))
         return self._nets.read(crops)
+
+
+def _tiles(box: Box, window: Box) -> list[Box]:
+    """Squares of `_TILE` pixels that cover `box` with an overlap, inside `window`."""
+    step = _TILE - _OVERLAP
+    return [Box(x, y, x + _TILE, y + _TILE).intersection(window)
+            for y in range(box.y0, max(box.y1 - _OVERLAP, box.y0 + 1), step)
+            for x in range(box.x0, max(box.x1 - _OVERLAP, box.x0 + 1), step)]
 
 
 def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detector: TextDetector, identifiers: Matcher | None,
