@@ -117,7 +117,7 @@ class ReleaseRecord:
     Parameters
     ----------
     digest : str
-        BLAKE2b-256 of the file, hexadecimal.
+        BLAKE3 of the file, hexadecimal.
     seal : str
         `Seal.sign` of the rest: only this node's pipeline can have made it.
     """

@@ -7,9 +7,10 @@ the bytes included) shows that the verifier issued exactly these bytes.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from typing import Any, Protocol
+
+from blake3 import blake3
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Buffer, Cleaned
@@ -39,8 +40,8 @@ class SealLike(Protocol):
 
 
 def digest_of(data: Buffer) -> str:
-    """BLAKE2b-256 of a file's bytes, in hex: what receipts and seals name (faster than SHA-256 without its instructions)."""
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
+    """BLAKE3 of a file's bytes (256 bits), in hex: what receipts and seals name; several times faster than BLAKE2 and SHA-2 here."""
+    return blake3(data).hexdigest()
 
 
 class Released:
@@ -56,13 +57,16 @@ class Released:
         `digest_of(encoded)`.
     folder : tuple of str
         (PATIENT, STUDY, SERIES) pseudonyms; empty strings when re-opened from the ledger.
-    study_key : str
-        Pseudonymous key of the study, for grouping deliveries.
+    study_key, patient_key : str
+        Keyed tokens of the original study and patient: deliveries are grouped by study, and two patients in one study are a mix-up.
     receipt : dict
         Law 6's record with the proof line; empty when re-opened.
     """
 
-    __slots__ = ("digest", "encoded", "folder", "label", "receipt", "sop_class_uid", "sop_instance_uid", "study_key", "transfer_syntax_uid")
+    __slots__ = (
+        "digest", "encoded", "folder", "label", "patient_key", "receipt", "sop_class_uid", "sop_instance_uid", "study_key",
+        "transfer_syntax_uid",
+    )  # fmt: skip
 
     label: str
     encoded: Buffer
@@ -72,6 +76,7 @@ class Released:
     digest: str
     folder: tuple[str, str, str]
     study_key: str
+    patient_key: str
     receipt: dict[str, Any]
 
     def __init__(self, warrant: object, **values: Any) -> None:
@@ -106,12 +111,13 @@ class Released:
             digest=record.digest,
             folder=("", "", ""),
             study_key="",
+            patient_key="",
             receipt={},
         )
 
 
-def _issue(cleaned: Cleaned, receipt: dict[str, Any], study_key: str) -> Released:
-    """For `pipeline/verify.py` alone (a test holds the code base to it)."""
+def _issue(cleaned: Cleaned, digest: str, receipt: dict[str, Any], study_key: str, patient_key: str) -> Released:
+    """For `pipeline/verify.py` alone (a test holds the code base to it); `digest` is that of ``cleaned.encoded``."""
     return Released(
         _ISSUED,
         label=cleaned.label,
@@ -119,8 +125,9 @@ def _issue(cleaned: Cleaned, receipt: dict[str, Any], study_key: str) -> Release
         sop_class_uid=cleaned.sop_class_uid,
         sop_instance_uid=cleaned.sop_instance_uid,
         transfer_syntax_uid=cleaned.transfer_syntax_uid,
-        digest=digest_of(cleaned.encoded),
+        digest=digest,
         folder=cleaned.folder,
         study_key=study_key,
+        patient_key=patient_key,
         receipt=receipt,
     )

@@ -74,19 +74,20 @@ def verify(
     if found_identity and waived != Reason.IDENTITY_LEFT:
         kinds = sorted({finding.kind for finding in found_identity})
         raise HoldInstance(Reason.IDENTITY_LEFT, f"{len(found_identity)} place(s) still hold: {', '.join(kinds)}")
+    digest = digest_of(cleaned.encoded)
     receipt = dict(cleaned.receipt)
     receipt["output"] = {
         "sop_instance_uid": cleaned.sop_instance_uid,
         "sop_class_uid": cleaned.sop_class_uid,
         "transfer_syntax_uid": cleaned.transfer_syntax_uid,
         "size": len(cleaned.encoded),
-        "digest": digest_of(cleaned.encoded),
+        "digest": digest,
     }
     searched = "waived by a reviewer" if found_identity else "clean"
     receipt["proof"] = {"identity_search": searched, "validity": "no Type 1 or 2 attribute lost"}
     if image is not None and after.pixels is not None:
         receipt["proof"]["pixels"] = prove(image, open_image(after), redacted).as_dict()
-    return _issue(cleaned, receipt, scrubbed.study_key)
+    return _issue(cleaned, digest, receipt, scrubbed.study_key, scrubbed.patient_key)
 
 
 def _reread(cleaned: Cleaned) -> Instance:
