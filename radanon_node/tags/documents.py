@@ -8,6 +8,9 @@ PDF, CDA = "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.104.2"
 STL, OBJ, MTL = "1.2.840.10008.5.1.4.1.1.104.3", "1.2.840.10008.5.1.4.1.1.104.4", "1.2.840.10008.5.1.4.1.1.104.5"
 
 
+_CLASSES = "1.2.840.10008.5.1.4.1.1.104."
+
+
 def _pdf() -> bytes:
     """One empty A4 page (ISO 32000-1 Section 7.5)."""
     objects = [
@@ -59,6 +62,8 @@ def replacement(sop_class_uid: str, policy: str) -> bytes:
     HoldInstance
         ``encapsulated_document``: the policy is to hold, or nothing valid is known for this SOP class.
     """
+    if not sop_class_uid.startswith(_CLASSES):
+        return bytes(2)  # an attribute astray in another kind of object: a dummy, as the table says
     if policy != "replace":
         raise HoldInstance(Reason.ENCAPSULATED_DOCUMENT, "the policy holds encapsulated documents")
     document = _REPLACEMENTS.get(sop_class_uid)

@@ -22,15 +22,17 @@ from radanon_node.tags.policy import Action, TagPolicy
 from radanon_node.tags.private import PrivatePolicy
 from radanon_node.tags.pseudonyms import Pseudonyms, patient_key
 from radanon_node.tags.raw import ascii_text, elements, make
-from radanon_node.tags.sequences import public_vr
+from radanon_node.tags.sequences import items_of, public_vr
 from radanon_node.tags.values import STRING_VRS
-from radanon_node.tags.walk import ElementFate, Walk
+from radanon_node.tags.walk import CONDITIONAL_UID, ElementFate, Walk
 
 __all__ = ["ElementFate", "PixelFacts", "Scrubbed", "Scrubber"]
 
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = (BaseTag(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E))
 _DOCUMENT, _DOCUMENT_LENGTH = BaseTag(0x00420011), BaseTag(0x00420015)
 _PATIENT_ID, _PATIENT_NAME = BaseTag(0x00100020), BaseTag(0x00100010)
+_REFERENCED_SERIES = BaseTag(0x00081115)
+_REFERENCES = frozenset(BaseTag(tag) for tag in CONDITIONAL_UID)
 _KEPT_KINDS = {
     "retain_uids": ("uid",),
     "retain_institution_identity": ("site",),
@@ -157,6 +159,7 @@ class Scrubber:
         if "retain_longitudinal_modified_dates" in self.policy.options:
             walk.shift = self.pseudonyms.day_shift(patient)
             walk.seconds = self.pseudonyms.second_shift(patient) if self.settings.shift_times else 0
+        walk.has_evidence = _REFERENCED_SERIES in stored
         result = walk.level(dataset, self._plans.root(sop_class, iod_types(sop_class)), ["iso8859"])
         into = elements(result)
         into.update(marks(self.policy.options, facts))
@@ -164,6 +167,8 @@ class Scrubber:
             # Type 2 in every composite IOD: there even if the sender left it out, so that the patient's studies can be linked.
             if tag not in into and self.policy.site_decision((int(tag),)) is None:
                 into[tag] = make(tag, vr, pseudonym.encode("ascii", "replace"), dataset)
+        if _REFERENCED_SERIES in into and stored.keys() & _REFERENCES and not _refers(result, top=True):
+            del into[_REFERENCED_SERIES]  # what it summed up was removed by the table: alone it would be invalid
         if _DOCUMENT in into and _DOCUMENT_LENGTH in into:
             result.EncapsulatedDocumentLength = len(self.document(sop_class))
         new_instance = ascii_text(into.get(_SOP_INSTANCE))
@@ -195,6 +200,16 @@ class Scrubber:
             tag = tag_for_keyword(keyword.replace("Date", "Time")) if "Date" in keyword else None
             found = self._companions[date_tag] = int(tag) if tag is not None and tag != date_tag else 0
         return found
+
+
+def _refers(dataset: Dataset, top: bool = False) -> bool:
+    """Whether an instance is referred to anywhere but in the list of referenced series."""
+    for tag, element in elements(dataset).items():
+        if tag == 0x00081155:
+            return True
+        if element.VR == "SQ" and not (top and tag == _REFERENCED_SERIES) and any(_refers(item) for item in items_of(dataset, tag) or ()):
+            return True
+    return False
 
 
 def _required(dataset: Dataset, tag: BaseTag, name: str) -> str:

@@ -21,11 +21,12 @@ from radanon_node.tags.raw import ascii_text, elements, encodings_of, text_of
 from radanon_node.tags.sequences import items_of
 from radanon_node.tags.tables import profile_rows, vocabulary
 from radanon_node.tags.values import DUMMY_DATE, DUMMY_TEXT
-from radanon_node.tags.words import DATES, MAYBE_DATE, WORD, days_in, is_latin, plain, spellings
+from radanon_node.tags.words import DATES, MONTH_STEMS, SEPARATED, WORD, days_in, is_latin, plain, spellings
 
 _STAND_INS = frozenset({plain(DUMMY_TEXT), "anonymized", "anonymous", "unknown", "none", "urn"})
 _NEVER_DAYS = frozenset({parse_date(DUMMY_DATE)})
 _ID_PARTS = re.compile(r"[a-z]+|\d+")
+_SHORTEST_UID = 6  # "0" or "1.2" as a UID would be found everywhere
 _DIGITS = re.compile(r"\d{5,}")
 
 
@@ -115,11 +116,33 @@ class Identifiers:
     def dates_in(self, lowered: str) -> Iterator[Match]:
         """Every place in lower-case text that may mean one of the days."""
         days = self.days | self.birth_days
-        for near in MAYBE_DATE.finditer(lowered):
-            start, stop = max(near.start() - 12, 0), min(near.end() + 12, len(lowered))
-            for found in DATES.finditer(lowered, start, stop):
-                if not days.isdisjoint(days_in(found)):
-                    yield Match(found.start(), found.end(), "date")
+        for day in days:
+            compact = f"{day.year:04d}{day.month:02d}{day.day:02d}"
+            at = lowered.find(compact)
+            while at >= 0:
+                # Eight digits alone, or the beginning of a date and time; not a piece of a longer number.
+                stop = at + 8
+                while stop < len(lowered) and lowered[stop].isdigit():
+                    stop += 1
+                if stop - at in (8, 10, 12, 14) and not (at and lowered[at - 1].isdigit()):
+                    yield Match(at, stop, "date")
+                elif stop - at == 9 and lowered[stop : stop + 1] == "\0":
+                    yield Match(at, at + 8, "date")  # a digit and a zero byte: the group of the next element
+                at = lowered.find(compact, at + 1)
+        years = {f"{day.year % 100:02d}" for day in days}
+        places = [found.start() for found in SEPARATED.finditer(lowered)]
+        for stem in MONTH_STEMS:
+            at = lowered.find(stem)
+            while at >= 0:
+                places.append(at)
+                at = lowered.find(stem, at + 1)
+        for at in places:
+            start, stop = max(at - 12, 0), min(at + 24, len(lowered))
+            near = lowered[start:stop]
+            if any(year in near for year in years):
+                for found in DATES.finditer(lowered, start, stop):
+                    if not days.isdisjoint(days_in(found)):
+                        yield Match(found.start(), found.end(), "date")
 
     def _word(self, found: re.Match[str], weak: bool) -> Iterator[Match]:
         forms = (found[0],) if found[0].isascii() else (found[0], *spellings(found[0]))
@@ -243,7 +266,13 @@ def collect(dataset: Dataset) -> Identifiers:
 
 
 def _walk(
-    dataset: Dataset, inherited: list[str], values: set[tuple[str, str]], days: set[date], births: set[date], uids: dict[str, str], depth: int
+    dataset: Dataset,
+    inherited: list[str],
+    values: set[tuple[str, str]],
+    days: set[date],
+    births: set[date],
+    uids: dict[str, str],
+    depth: int,
 ) -> None:
     codecs = encodings_of(dataset, inherited)
     interests = _interests()
@@ -260,7 +289,7 @@ def _walk(
         if vr == "UI":
             for part in ascii_text(element).split("\\"):
                 uid = part.strip(" \0")
-                if uid and uid not in UID_dictionary and uids.get(uid) != "uid":
+                if len(uid) >= _SHORTEST_UID and "." in uid and uid not in UID_dictionary and uids.get(uid) != "uid":
                     uids[uid] = kind
         elif vr in ("DA", "DT"):
             for part in ascii_text(element).split("\\"):

@@ -11,7 +11,6 @@ from radanon_node.pipeline.types import Buffer
 from radanon_node.tags.identifiers import Identifiers, inside_number
 from radanon_node.tags.words import is_latin, plain, spellings
 
-_UTF16 = re.compile(rb"(?:[\x20-\x7e]\x00){5,}")
 _ACCENTS = {code: plain(chr(code)) for code in range(0xC0, 0x100)}
 _FOLD = bytes(
     ord(_ACCENTS[code]) if code in _ACCENTS and len(_ACCENTS[code]) == 1 and _ACCENTS[code].isascii() else ord(chr(code).lower())
@@ -67,7 +66,7 @@ def find_identity(data: Buffer, skip: Sequence[tuple[int, int]], identifiers: Id
 
 
 def _pieces(data: Buffer, skip: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    at = 0
+    at = 128 if bytes(data[:128]) == bytes(128) else 0  # an empty preamble
     for start, stop in sorted(skip):
         if start > at:
             yield at, bytes(data[at:start])
@@ -80,11 +79,15 @@ def _search(piece: bytes, identifiers: Identifiers, encoded: tuple[tuple[bytes, 
     # Latin-1 gives every byte one character, so that positions stay and no byte is lost.
     folded = piece.translate(_FOLD)
     yield from _in_bytes(folded.decode("latin-1"), identifiers)
-    for found in _UTF16.finditer(folded):
-        # One byte more: big endian text begins with the zero byte and ends with a letter.
-        wide = folded[found.start() : found.end() + 1].replace(b"\0", b"").decode("latin-1")
-        for at, kind in _in_bytes(wide, identifiers):
-            yield found.start() + 2 * at, kind
+    days = identifiers.days | identifiers.birth_days
+    wide = [(f"{day.year:04d}{day.month:02d}{day.day:02d}", "date") for day in days]
+    for table in (identifiers.words, identifiers.numbers, identifiers.phrases, identifiers.uids):
+        wide += table.items()
+    for token, kind in wide:
+        # Without the last zero byte it is the inside of big endian text too.
+        at = folded.find(token.encode("utf-16-le")[:-1])
+        if at >= 0:
+            yield at, kind
     for name, kind in encoded:
         at = piece.find(name)
         if at >= 0:
@@ -113,14 +116,6 @@ def _in_bytes(text: str, identifiers: Identifiers) -> Iterator[tuple[int, str]]:
     if identifiers.days or identifiers.birth_days:
         for match in identifiers.dates_in(text):
             yield match.start, match.kind
-        for day in identifiers.days | identifiers.birth_days:
-            compact = f"{day:%Y%m%d}"
-            at = text.find(compact)
-            while at >= 0:
-                stop = at + 8
-                if not (at > 0 and text[at - 1].isdigit()) and text[stop : stop + 1].isdigit() and text[stop + 1 : stop + 2] == "\0":
-                    yield at, "date"
-                at = text.find(compact, at + 1)
 
 
 @lru_cache(maxsize=64)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from radanon_node.tags.engine import Scrubber
 
 MAX_DEPTH = 32
+CONDITIONAL_UID = frozenset({0x00081140, 0x00082112})
+"""Referenced and Source Image Sequence, X/Z/U*: emptied where they are Type 2, but kept with new UIDs where the instance lists the
+series it refers to (Common Instance Reference Module): a list of references without any would break the IOD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Walk:
     sop_class_uid : str
     fates : list of ElementFate or None
         Filled when somebody wants to know.
+    has_evidence : bool
+        The instance lists the series it refers to (PS3.3 C.12.2).
     """
 
     scrubber: Scrubber
@@ -86,6 +91,7 @@ class Walk:
     site_kept: list[str] = field(default_factory=list)
     shift: int = 0
     seconds: int = 0
+    has_evidence: bool = False
 
     def level(self, source: Dataset, node: Node, inherited: list[str], depth: int = 0, where: str = "") -> Dataset:
         """The scrubbed copy of one level and all below it."""
@@ -160,7 +166,7 @@ class Walk:
             raise HoldInstance(Reason.UNSUPPORTED_PIXELS, f"{describe_path((*node.tags, number))}: {step.rule}")
         if do is Do.DOCUMENT:
             return make(number, "OB", self.scrubber.document(self.sop_class_uid), source)
-        if do is Do.EMPTY and is_sequence:
+        if do is Do.EMPTY and is_sequence and not (self.has_evidence and step.tag in CONDITIONAL_UID):
             return DataElement(tag, "SQ", Sequence())
         if do is Do.DUMMY and is_sequence:
             return self._dummy_sequence(source, tag, step, node, codecs, depth)

@@ -34,11 +34,11 @@ DATES = re.compile(
 )
 """A day in one of the usual spellings, in lower-case text."""
 
-MAYBE_DATE = re.compile(
-    r"[12]\d{7}|\d[-./ ]{1,2}\d{1,2}[-./ ]{1,2}\d|\d[a-z.]{0,3}[- ]{0,2}"
-    rf"(?:{_MONTH})|(?:{_MONTH})\.?[- ]+\d|\d\s?[年년]"
-)
-"""Cheap to look for, and somewhere in every match of `DATES`."""
+MONTH_STEMS = tuple(sorted({name[:3] for name in _MONTHS} | {"年", "년"}))
+"""One of these is in every date that is not digits and separators alone."""
+
+SEPARATED = re.compile(r"[-./ ]\d{1,2}[-./ ]{1,2}\d")
+"""Cheap to look for, and in every date of digits with separators."""
 
 
 @lru_cache(maxsize=4096)
