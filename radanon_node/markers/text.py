@@ -6,7 +6,7 @@ picture are left out. `judge_text` is the one call the pipeline needs; judging w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from radanon_node.markers.text_boxes import BLOCK, busy_blocks, busy_parts, text_boxes
 from radanon_node.markers.text_judge import Matcher, judge_frame
+from radanon_node.markers.text_loop import loop_regions
 from radanon_node.markers.text_net import TextNets
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source
 from radanon_node.settings import PixelSettings
@@ -22,6 +23,7 @@ _LEAST_CONTRAST = 12
 _LARGEST_PART = 32  # blocks: 1024 pixels, which bounds the memory of one run of the net
 _SMALLEST = 8
 """No text that can be read fits into a picture smaller than this on a side, pixels."""
+_BATCH_BYTES = 128 * 2**20  # of a loop held at once; the next part of it begins anew
 _TALLEST_LINE = 110
 _TILE, _OVERLAP = 256, 64
 
@@ -165,9 +167,32 @@ def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detecto
         ``frames`` is None for what stands on all frames.
     """
     modality = str(dataset.get("Modality") or "").strip().upper()
-    regions: list[Region] = []
+
+    def judge(view: GrayFrame, detections: Sequence[Detection]) -> list[Region]:
+        return judge_frame(view, detections, reader=detector, modality=modality, identifiers=identifiers, retain=settings.retain)
+
+    parts = [(numbers, loop_regions(frames, detector, judge)) for numbers, frames in _batches(views)]
+    if len(parts) == 1:
+        numbers, regions = parts[0]
+        if len(numbers) == 1:
+            return [replace(region, frames=None) for region in regions]
+        return [region if region.frames is None else replace(region, frames=tuple(numbers[index] for index in region.frames))
+                for region in regions]
+    return [replace(region, frames=tuple(numbers if region.frames is None else (numbers[index] for index in region.frames)))
+            for numbers, regions in parts for region in regions]
+
+
+def _batches(views: Iterable[tuple[int, GrayFrame]]) -> Iterator[tuple[list[int], list[GrayFrame]]]:
+    """Frames in groups that fit into memory."""
+    numbers: list[int] = []
+    frames: list[GrayFrame] = []
+    held = 0
     for number, frame in views:
-        judged = judge_frame(frame, detector.detect([frame])[0], reader=detector, modality=modality, identifiers=identifiers,
-                             retain=settings.retain)
-        regions += [replace(region, frames=(number,)) for region in judged]
-    return regions
+        if frames and held + frame.nbytes > _BATCH_BYTES:
+            yield numbers, frames
+            numbers, frames, held = [], [], 0
+        numbers.append(number)
+        frames.append(frame)
+        held += frame.nbytes
+    if frames:
+        yield numbers, frames
