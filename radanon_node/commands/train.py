@@ -11,8 +11,14 @@ from radanon_node.errors import EXIT_OK
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run in it is gone on with")
-    parser.add_argument("--labels", type=Path, action="append", default=[], help="labelled films (.jsonl, COCO, LabelMe, YOLO); may be repeated; "
-                        "of films with a split only `train` is used; none: drawn films alone")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        action="append",
+        default=[],
+        help="labelled films (.jsonl, COCO, LabelMe, YOLO); may be repeated; "
+        "of films with a split only `train` is used; none: drawn films alone",
+    )
     parser.add_argument("--films", type=Path, help="folder of the films, if not beside the labels")
     parser.add_argument("--start", type=Path, help="checkpoint to start from")
     parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
@@ -36,8 +42,18 @@ def run(args: argparse.Namespace) -> int:
     from radanon_node.training.train import Recipe, train
 
     films = [f for labels in args.labels for f in read_labels(labels, args.films) if f.split in ("", "train")]
-    recipe = Recipe(size=args.size, image=args.image, long_side=args.long_side, passes=args.passes, batch=args.batch, rate=args.rate,
-                    final=args.final, seed=args.seed, start=args.start.name if args.start else "", mix=Mix(real=args.real if films else 0.0))
+    recipe = Recipe(
+        size=args.size,
+        image=args.image,
+        long_side=args.long_side,
+        passes=args.passes,
+        batch=args.batch,
+        rate=args.rate,
+        final=args.final,
+        seed=args.seed,
+        start=args.start.name if args.start else "",
+        mix=Mix(real=args.real if films else 0.0),
+    )
     print(f"{len(films)} labelled films, {recipe.passes} windows of {recipe.image} pixels, YOLOv5{recipe.size}")
 
     def report(line: dict[str, float]) -> None:

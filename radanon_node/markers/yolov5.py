@@ -250,8 +250,14 @@ class YoloV5(nn.Module):
                 bn = module.bn
                 scale = bn.weight / torch.sqrt(cast(Tensor, bn.running_var) + bn.eps)
                 conv = module.conv
-                fused = nn.Conv2d(conv.in_channels, conv.out_channels, cast(int, conv.kernel_size), cast(int, conv.stride),
-                                  cast(int, conv.padding), bias=True).to(conv.weight)
+                fused = nn.Conv2d(
+                    conv.in_channels,
+                    conv.out_channels,
+                    cast(int, conv.kernel_size),
+                    cast(int, conv.stride),
+                    cast(int, conv.padding),
+                    bias=True,
+                ).to(conv.weight)
                 with torch.no_grad():
                     fused.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
                     cast(Tensor, fused.bias).copy_(bn.bias - cast(Tensor, bn.running_mean) * scale)
@@ -307,8 +313,8 @@ def _inert_call(*args: object, **kwargs: object) -> _Inert:
 _INERT_PREFIXES = ("models.", "yolov5.models.", "utils.", "yolov5.utils.", "torch.nn.modules.")
 _REAL = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,  # type: ignore[no-untyped-call]
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,  # type: ignore[no-untyped-call]
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
     ("builtins", "set"): set,
@@ -316,9 +322,17 @@ _REAL = {
     **{("torch", name): getattr(torch, name) for name in ("float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")},
 }
 _DROPPED = {
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"),
-    ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"), ("_codecs", "encode"), ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"), ("argparse", "Namespace"), ("datetime", "datetime"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("_codecs", "encode"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("argparse", "Namespace"),
+    ("datetime", "datetime"),
 }
 
 
@@ -391,12 +405,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ConfigError(f"weights {path.name}: no YOLOv5 v6/v7 detection model in it")
     nc = head.shape[0] // deep.shape[1] - 5
     repeats = len({key.split(".")[3] for key in state if key.startswith("model.4.m.")})
-    for size, (depth, width) in SIZES.items():
-        if math.ceil(64 * width / 8) * 8 == first.shape[0] and max(round(6 * depth), 1) == repeats:
-            break
-    else:
+    like = [s for s, (d, w) in SIZES.items() if math.ceil(64 * w / 8) * 8 == first.shape[0] and max(round(6 * d), 1) == repeats]
+    if not like:
         raise ConfigError(f"weights {path.name}: not one of the sizes {', '.join(SIZES)}")
-    found = Checkpoint(size, nc, int(first.shape[1]), _names(names), state)
+    found = Checkpoint(like[0], nc, int(first.shape[1]), _names(names), state)
     problems = found_problems(found)
     if problems:
         raise ConfigError(f"weights {path.name}: {problems}")

@@ -17,9 +17,20 @@ from radanon_node.training.synth.film import Item
 from radanon_node.training.synth.markers import CLASSES, SIDE_LETTER, SYMBOL, TEXT
 
 _KINDS = {
-    "laterality": SIDE_LETTER, "side_letter": SIDE_LETTER, "letter": SIDE_LETTER, "l": SIDE_LETTER, "r": SIDE_LETTER,
-    "text": TEXT, "word_laterality": TEXT, "word": TEXT, "initials": TEXT, "symbol": SYMBOL, "arrow": SYMBOL, "disc": SYMBOL,
-    "unknown": -1, "ignore": -1,
+    "laterality": SIDE_LETTER,
+    "side_letter": SIDE_LETTER,
+    "letter": SIDE_LETTER,
+    "l": SIDE_LETTER,
+    "r": SIDE_LETTER,
+    "text": TEXT,
+    "word_laterality": TEXT,
+    "word": TEXT,
+    "initials": TEXT,
+    "symbol": SYMBOL,
+    "arrow": SYMBOL,
+    "disc": SYMBOL,
+    "unknown": -1,
+    "ignore": -1,
 }
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".dcm", "")
 
@@ -186,7 +197,9 @@ def read_labels(labels: Path, films: Path | None = None) -> list[LabelledFilm]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"labels {labels.name}: cannot be read ({type(error).__name__}: {error})") from error
     if not out:
-        raise ConfigError(f"labels {labels.name}: no labelled film found (.jsonl, COCO or LabelMe .json, folder of LabelMe .json or YOLO .txt)")
+        raise ConfigError(
+            f"labels {labels.name}: no labelled film found (.jsonl, COCO or LabelMe .json, folder of LabelMe .json or YOLO .txt)"
+        )
     missing = [f.path.name for f in out if not f.path.is_file()]
     if missing:
         raise ConfigError(f"labels {labels.name}: {len(missing)} films are not there, the first is {missing[0]}")

@@ -143,5 +143,5 @@ def _counted(unknown: Tensor, batch: int, rows: int, columns: int) -> Tensor:
     for image, _, x, y, w, h in unknown.tolist():
         x0, x1 = int((x - w / 2) * columns), math.ceil((x + w / 2) * columns)
         y0, y1 = int((y - h / 2) * rows), math.ceil((y + h / 2) * rows)
-        out[int(image), max(y0, 0):y1, max(x0, 0):x1] = False
+        out[int(image), max(y0, 0) : y1, max(x0, 0) : x1] = False
     return out

@@ -51,7 +51,7 @@ def _read(path: str) -> Gray:
 
 @lru_cache(maxsize=128)
 def _ground(seed: int, index: int) -> Gray:
-    return anatomy.background((1024, 1024), np.random.default_rng((seed, 1, index)))
+    return anatomy.background((768, 768), np.random.default_rng((seed, 1, index)))
 
 
 class Samples:
@@ -90,7 +90,10 @@ class Samples:
         else:
             image, items = self._window(index, size, size, rng)
         image = photometric(image, rng)
-        targets = np.array([(i.label, (i.x0 + i.x1) / 2 / size, (i.y0 + i.y1) / 2 / size, (i.x1 - i.x0) / size, (i.y1 - i.y0) / size) for i in items], np.float32)
+        targets = np.array(
+            [(i.label, (i.x0 + i.x1) / 2 / size, (i.y0 + i.y1) / 2 / size, (i.x1 - i.x0) / size, (i.y1 - i.y0) / size) for i in items],
+            np.float32,
+        )
         return image, targets.reshape(-1, 5)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
@@ -116,10 +119,27 @@ class Samples:
                 done = painter.done()
                 return done.image, items + list(done.items)
             return image, items
-        # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 32 samples.
-        ground = _ground(self._seed, index // 32 + int(rng.integers(0, 48)))
-        matrix = _matrix(ground.shape[1] * rng.uniform(0.1, 0.9), ground.shape[0] * rng.uniform(0.1, 0.9), rows, columns, float(np.exp(rng.normal(0, 0.4))), float(rng.uniform(0, 360)), rng.random() < 0.5)
-        image = np.asarray(cv2.warpAffine(ground, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT if rng.random() < 0.5 else cv2.BORDER_CONSTANT), np.uint8)
+        # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 64 samples.
+        ground = _ground(self._seed, index // 64 + int(rng.integers(0, 48)))
+        matrix = _matrix(
+            ground.shape[1] * rng.uniform(0.1, 0.9),
+            ground.shape[0] * rng.uniform(0.1, 0.9),
+            rows,
+            columns,
+            float(np.exp(rng.normal(0, 0.4))),
+            float(rng.uniform(0, 360)),
+            rng.random() < 0.5,
+        )
+        image = np.asarray(
+            cv2.warpAffine(
+                ground,
+                matrix,
+                (columns, rows),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT if rng.random() < 0.5 else cv2.BORDER_CONSTANT,
+            ),
+            np.uint8,
+        )
         painter = Painter(image, rng)
         empty = rng.random() < self._mix.empty
         distractors.scatter(painter.film, int(rng.integers(1, 5) if empty else rng.choice([0, 0, 1, 2, 3])), rng)
@@ -175,27 +195,27 @@ def moved(items: Sequence[Item], matrix: NDArray[np.float64], rows: int, columns
 
 def photometric(image: Gray, rng: np.random.Generator) -> Gray:
     """Exposure, polarity, sharpness, noise and compression as other makes and exports have them."""
-    table = np.arange(256, dtype=np.float32) / 255
+    table: NDArray[np.float32] = np.arange(256, dtype=np.float32) / np.float32(255)
     if rng.random() < 0.6:
         table = table ** float(np.exp(rng.normal(0, 0.3)))
     if rng.random() < 0.5:
         table = (table - 0.5) * rng.uniform(0.6, 1.35) + 0.5 + rng.uniform(-0.12, 0.12)
     if rng.random() < 0.04:
         table = 1 - table
-    out = cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8))
+    out = np.asarray(cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8)), np.uint8)
     kind = rng.random()
     if kind < 0.12:
-        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 1.3)))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 1.3))), np.uint8)
     elif kind < 0.22:
         blurred = cv2.GaussianBlur(out, (0, 0), 1.5)
-        out = cv2.addWeighted(out, 1.8, blurred, -0.8, 0)
+        out = np.asarray(cv2.addWeighted(out, 1.8, blurred, -0.8, 0), np.uint8)
     elif kind < 0.30:
         clahe = cv2.createCLAHE(float(rng.uniform(1, 4)), (8, 8))
-        out = clahe.apply(out)
+        out = np.asarray(clahe.apply(out), np.uint8)
     if rng.random() < 0.25:
-        grain = rng.standard_normal(out.shape).astype(np.float32) * float(rng.uniform(1, 7))
+        grain = np.asarray(rng.standard_normal(out.shape) * rng.uniform(1, 7), np.float32)
         out = np.clip(out + grain, 0, 255).astype(np.uint8)
     if rng.random() < 0.12:
         packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 92))])[1]
-        out = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE)
-    return np.asarray(out, np.uint8)
+        out = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return out

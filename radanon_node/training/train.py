@@ -10,9 +10,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -68,8 +68,8 @@ class Recipe:
     decay: float = 0.0005
     seed: int = 1
     start: str = ""
-    mix: Mix = Mix()
-    gains: Gains = Gains()
+    mix: Mix = field(default_factory=Mix)
+    gains: Gains = field(default_factory=Gains)
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -137,7 +137,9 @@ def learning_rate(recipe: Recipe, seen: int) -> float:
 
 def _batches(samples: Samples, recipe: Recipe, seen: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     data = _Indexed(samples, seen, recipe.passes - seen)
-    yield from DataLoader(data, recipe.batch, num_workers=workers, collate_fn=_collate, prefetch_factor=3 if workers else None, drop_last=False)
+    yield from DataLoader(
+        data, recipe.batch, num_workers=workers, collate_fn=_collate, prefetch_factor=3 if workers else None, drop_last=False
+    )
 
 
 def save_weights(net: YoloV5, path: Path, recipe: Recipe, seen: int) -> None:
@@ -146,8 +148,18 @@ def save_weights(net: YoloV5, path: Path, recipe: Recipe, seen: int) -> None:
     torch.save({"state_dict": state, "names": list(CLASSES), "size": net.size, "nc": net.nc, "recipe": asdict(recipe), "seen": seen}, path)
 
 
-def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Path | None = None, workers: int = 1, threads: int = 2,
-          device: str = "auto", report: Callable[[dict[str, float]], None] | None = None, stop: Callable[[], bool] | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    films: Sequence[LabelledFilm],
+    run: Path,
+    *,
+    start: Path | None = None,
+    workers: int = 1,
+    threads: int = 2,
+    device: str = "auto",
+    report: Callable[[dict[str, float]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Path:
     """Train, or go on where the run in `run` stopped.
 
     Parameters
@@ -156,7 +168,7 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
     films : sequence of LabelledFilm
         Labelled real films; may be empty (drawn films alone).
     run : Path
-        Folder of the run; if it holds a ``last.pt`` of the same recipe, training goes on from there.
+        Folder of the run; if it holds a ``last.pt`` of the same recipe (`passes` may differ), training goes on from there.
     start : Path or None
         Checkpoint to start from, read by `read_checkpoint`.
     workers, threads : int
@@ -187,8 +199,8 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
     seen, resumed = 0, None
     if last.is_file():
         resumed = torch.load(last, map_location="cpu", weights_only=True)
-        if resumed["recipe"] != json.loads(json.dumps(asdict(recipe))):
-            raise ConfigError(f"run {run.name}: last.pt was made with another recipe; choose another folder or the same options")
+        if {**resumed["recipe"], "passes": recipe.passes} != json.loads(json.dumps(asdict(recipe))):
+            raise ConfigError(f"run {run.name}: last.pt was made with another recipe (only `passes` may change); choose another folder")
         net.load_state_dict(resumed["net"])
         seen = int(resumed["seen"])
     elif start is not None:
@@ -196,7 +208,7 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
         if (held.size, held.nc) != (recipe.size, len(CLASSES)):
             raise ConfigError(f"weights {start.name}: size {held.size} with {held.nc} classes; wanted {recipe.size} with {len(CLASSES)}")
         net.load_state_dict(held.state)
-    net = net.to(where, memory_format=torch.channels_last)
+    net = cast(YoloV5, net.to(where).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     optimizer = _optimizer(net, recipe)
     ema = Ema(net)
     if resumed is not None:
@@ -207,12 +219,18 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
         ema.updates = 300  # a trained start is worth averaging with
     (run / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     samples = Samples(films, recipe.seed, recipe.image, recipe.mix, recipe.long_side)
-    scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")  # type: ignore[attr-defined]
+    scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
     sums, steps, began, saved = torch.zeros(3), 0, time.monotonic(), time.monotonic()
 
     def keep() -> None:
-        held = {"net": net.state_dict(), "ema": ema.net.state_dict(), "optimizer": optimizer.state_dict(), "seen": seen,
-                "updates": ema.updates, "recipe": json.loads(json.dumps(asdict(recipe)))}
+        held = {
+            "net": net.state_dict(),
+            "ema": ema.net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "seen": seen,
+            "updates": ema.updates,
+            "recipe": json.loads(json.dumps(asdict(recipe))),
+        }
         torch.save(held, last.with_suffix(".new"))
         last.with_suffix(".new").replace(last)
         save_weights(ema.net, run / "best.pt", recipe, seen)
@@ -222,12 +240,16 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
         for images, targets in _batches(samples, recipe, seen, workers):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, seen)
-            x = (images.to(where, non_blocking=True).float() / 255)[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+            x = (
+                (images.to(where, non_blocking=True).float() / 255)[:, None]
+                .expand(-1, 3, -1, -1)
+                .contiguous(memory_format=torch.channels_last)
+            )
             with torch.autocast(where.type, enabled=where.type == "cuda"):
                 raw = net(x)
             loss, parts = yolo_loss(raw, targets.to(where), net.head, recipe.gains)
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(net.parameters(), 10.0)
             scaler.step(optimizer)
@@ -239,8 +261,14 @@ def train(recipe: Recipe, films: Sequence[LabelledFilm], run: Path, *, start: Pa
                 raise ConfigError(f"training: the loss is not finite after {seen} windows; lower the rate")
             if steps % 25 == 0:
                 mean = (sums / 25).tolist()
-                line = {"seen": seen, "box": mean[0], "objectness": mean[1], "class": mean[2], "rate": learning_rate(recipe, seen),
-                        "s_per_window": (time.monotonic() - began) / 25 / recipe.batch}
+                line = {
+                    "seen": seen,
+                    "box": mean[0],
+                    "objectness": mean[1],
+                    "class": mean[2],
+                    "rate": learning_rate(recipe, seen),
+                    "s_per_window": (time.monotonic() - began) / 25 / recipe.batch,
+                }
                 log.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
                 log.flush()
                 if report is not None:

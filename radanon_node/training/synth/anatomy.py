@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_WHITE = np.float32(255)
 Film = NDArray[np.float32]
 
 
@@ -54,7 +55,9 @@ def _curve(start: NDArray[np.float64], end: NDArray[np.float64], bend: float, co
     return np.asarray(start * (1 - t) + end * t + normal * bend * 4 * t * (1 - t))
 
 
-def _blob(shape: tuple[int, int], centre: tuple[float, float], axes: tuple[float, float], angle: float, wobble: float, rng: np.random.Generator) -> Film:
+def _blob(
+    shape: tuple[int, int], centre: tuple[float, float], axes: tuple[float, float], angle: float, wobble: float, rng: np.random.Generator
+) -> Film:
     a = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     r = 1 + sum(wobble / k * np.cos(k * a + rng.uniform(0, 6.3)) * rng.uniform(0, 1) for k in range(2, 7))
     x, y = axes[0] * r * np.cos(a), axes[1] * r * np.sin(a)
@@ -62,7 +65,7 @@ def _blob(shape: tuple[int, int], centre: tuple[float, float], axes: tuple[float
     points = np.stack((centre[0] + c * x - s * y, centre[1] + s * x + c * y), 1)
     canvas = np.zeros(shape, np.uint8)
     cv2.fillPoly(canvas, [np.round(points * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / _WHITE
 
 
 def _limbs(shape: tuple[int, int], rng: np.random.Generator) -> Film:
@@ -80,9 +83,11 @@ def _limbs(shape: tuple[int, int], rng: np.random.Generator) -> Film:
         flesh = np.zeros(shape, np.uint8)
         path = _curve(start, end, rng.uniform(-0.15, 0.15))
         cv2.polylines(flesh, [np.round(path * 8).astype(np.int32)], False, 255, int(width * rng.uniform(1.6, 2.6)), cv2.LINE_AA, 3)
-        film = np.maximum(film, _soft(flesh.astype(np.float32) / 255, width * 0.12) * rng.uniform(0.25, 0.45))
+        film = np.maximum(film, _soft(flesh.astype(np.float32) / _WHITE, width * 0.12) * rng.uniform(0.25, 0.45))
         for _ in range(int(rng.integers(1, 3))):
-            _tube(film, path + rng.uniform(-0.3, 0.3, 2) * width, width * rng.uniform(0.25, 0.6), rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.5))
+            _tube(
+                film, path + rng.uniform(-0.3, 0.3, 2) * width, width * rng.uniform(0.25, 0.6), rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.5)
+            )
         for end_point in (path[0], path[-1]):
             head = _blob(shape, tuple(end_point), (width * rng.uniform(0.3, 0.5),) * 2, 0, 0.2, rng)
             film += _soft(head, width * 0.03) * rng.uniform(0.1, 0.25)
@@ -110,7 +115,9 @@ def _chest(shape: tuple[int, int], rng: np.random.Generator) -> Film:
 
 def _pelvis(shape: tuple[int, int], rng: np.random.Generator) -> Film:
     h, w = shape
-    film = _soft(_blob(shape, (w / 2, h * 0.5), (w * rng.uniform(0.45, 0.7), h * rng.uniform(0.55, 0.9)), 0, 0.06, rng), w * 0.03) * rng.uniform(0.4, 0.55)
+    film = _soft(
+        _blob(shape, (w / 2, h * 0.5), (w * rng.uniform(0.45, 0.7), h * rng.uniform(0.55, 0.9)), 0, 0.06, rng), w * 0.03
+    ) * rng.uniform(0.4, 0.55)
     for side in (-1, 1):
         x = w / 2 + side * w * 0.24
         wing = _blob(shape, (x, h * 0.3), (w * 0.15, h * 0.19), side * 0.5, 0.1, rng)
@@ -125,7 +132,14 @@ def _pelvis(shape: tuple[int, int], rng: np.random.Generator) -> Film:
     spine = np.array([w / 2, 0.0]), np.array([w / 2, h * 0.45])
     _tube(film, _curve(*spine, 0), w * 0.1, 0.22, 0.3)
     for _ in range(int(rng.integers(0, 8))):
-        gas = _blob(shape, (rng.uniform(0.25, 0.75) * w, rng.uniform(0.05, 0.55) * h), (rng.uniform(0.01, 0.05) * w, rng.uniform(0.01, 0.04) * h), rng.uniform(0, 3), 0.3, rng)
+        gas = _blob(
+            shape,
+            (rng.uniform(0.25, 0.75) * w, rng.uniform(0.05, 0.55) * h),
+            (rng.uniform(0.01, 0.05) * w, rng.uniform(0.01, 0.04) * h),
+            rng.uniform(0, 3),
+            0.3,
+            rng,
+        )
         film -= _soft(gas, 3) * rng.uniform(0.05, 0.2)
     return film
 
@@ -134,7 +148,7 @@ def glyph_ring(shape: tuple[int, int], centre: tuple[float, float], radius: floa
     """A soft ring, as joint sockets and foramina show."""
     canvas = np.zeros(shape, np.uint8)
     cv2.circle(canvas, (int(centre[0]), int(centre[1])), max(int(radius), 1), 255, max(int(line), 1), cv2.LINE_AA)
-    return _soft(canvas.astype(np.float32) / 255, max(line * 0.3, 0.6))
+    return _soft(canvas.astype(np.float32) / _WHITE, max(line * 0.3, 0.6))
 
 
 def _spine(shape: tuple[int, int], rng: np.random.Generator) -> Film:
@@ -171,7 +185,9 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.ui
     elif kind < 0.82:
         film = _spine(size, rng)
     elif kind < 0.94:
-        film = np.full(size, rng.uniform(0, 0.6), np.float32) + _fractal(size, rng, min(size) / rng.uniform(1.5, 5)) * rng.uniform(0.02, 0.2)
+        film = np.full(size, rng.uniform(0, 0.6), np.float32) + _fractal(size, rng, min(size) / rng.uniform(1.5, 5)) * rng.uniform(
+            0.02, 0.2
+        )
     else:
         film = np.full(size, rng.choice([0.0, 0.02, 0.5, 0.9]), np.float32)
     body = np.clip(film * 4, 0, 1)
@@ -180,11 +196,14 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.ui
     film += texture * body * rng.uniform(0.0, 0.035)
     if rng.random() < 0.35:  # trabeculae: noise drawn out along one direction
         k = int(rng.integers(5, 17))
-        kernel = cv2.warpAffine(np.eye(k, dtype=np.float32), cv2.getRotationMatrix2D((k / 2 - 0.5, k / 2 - 0.5), rng.uniform(0, 180), 1), (k, k))
-        streaks = cv2.filter2D(noise(size, rng.uniform(1.5, 3), rng), -1, kernel / max(float(kernel.sum()), 1e-3))
+        turn = cv2.getRotationMatrix2D((k / 2 - 0.5, k / 2 - 0.5), rng.uniform(0, 180), 1)
+        kernel = np.asarray(cv2.warpAffine(np.eye(k, dtype=np.float32), turn, (k, k)), np.float32)
+        kernel /= max(float(kernel.sum()), 1e-3)
+        streaks = cv2.filter2D(noise(size, rng.uniform(1.5, 3), rng), -1, kernel)
         film += np.asarray(streaks, np.float32) * body * rng.uniform(0.02, 0.07)
     film = rng.uniform(0, 0.1) + np.maximum(film, 0) * rng.uniform(0.7, 1.5)
-    film = (1 - np.exp(-film * rng.uniform(1.0, 2.2))) ** rng.uniform(0.7, 1.4)  # the film's shoulder: bone on bone does not saturate
+    # The film's shoulder: bone on bone does not saturate.
+    film = np.asarray((1 - np.exp(-film * rng.uniform(1.0, 2.2))) ** rng.uniform(0.7, 1.4), np.float32)
     film += noise(size, 1.5, rng) * rng.uniform(0.0, 0.015)
     if rng.random() < 0.06:  # grid lines
         film += np.sin(np.arange(size[1], dtype=np.float32) * rng.uniform(0.8, 2.5))[None] * rng.uniform(0.005, 0.02)
@@ -199,13 +218,20 @@ def _collimated(film: Film, rng: np.random.Generator) -> Film:
     h, w = film.shape
     canvas = np.full(film.shape, 255, np.uint8)
     margins = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.6)
-    corners = np.array([[margins[0] * w, margins[1] * h], [w - margins[2] * w, margins[1] * h], [w - margins[2] * w, h - margins[3] * h], [margins[0] * w, h - margins[3] * h]])
+    corners = np.array(
+        [
+            [margins[0] * w, margins[1] * h],
+            [w - margins[2] * w, margins[1] * h],
+            [w - margins[2] * w, h - margins[3] * h],
+            [margins[0] * w, h - margins[3] * h],
+        ]
+    )
     middle = np.array([w / 2, h / 2])
     a = np.deg2rad(rng.normal(0, 2))
     turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
     corners = (corners - middle) @ turn.T * (1.02 if rng.random() < 0.8 else 1) + middle
     canvas[:] = 0
     cv2.fillPoly(canvas, [np.round(corners * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
-    open_ = _soft(canvas.astype(np.float32) / 255, rng.choice([0.6, 1.5, 5.0]))
-    outside = rng.choice([0.0, 0.0, 0.0, 0.02, 0.08, 0.95])
-    return film * open_ + outside * (1 - open_)
+    open_ = _soft(canvas.astype(np.float32) / _WHITE, rng.choice([0.6, 1.5, 5.0]))
+    outside = np.float32(rng.choice([0.0, 0.0, 0.0, 0.02, 0.08, 0.95]))
+    return np.asarray(film * open_ + outside * (1 - open_), np.float32)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from radanon_node.training.synth import glyphs
 
+_WHITE = np.float32(255)
 Film = NDArray[np.float32]
 
 
@@ -18,7 +19,7 @@ def _lay(film: Film, mask: NDArray[np.float32], x: float, y: float, level: float
     r0, c0, r1, c1 = max(r, 0), max(c, 0), min(r + mask.shape[0], film.shape[0]), min(c + mask.shape[1], film.shape[1])
     if r0 >= r1 or c0 >= c1:
         return
-    part = mask[r0 - r:r1 - r, c0 - c:c1 - c] * opacity
+    part = mask[r0 - r : r1 - r, c0 - c : c1 - c] * opacity
     view = film[r0:r1, c0:c1]
     view += (level - view) * part
 
@@ -26,7 +27,7 @@ def _lay(film: Film, mask: NDArray[np.float32], x: float, y: float, level: float
 def _draw(film: Film, opacity: float, level: float, blur: float, paint: Callable[[NDArray[np.uint8]], object]) -> None:
     canvas = np.zeros(film.shape, np.uint8)
     paint(canvas)
-    mask = cv2.GaussianBlur(canvas, (0, 0), max(blur, 0.5)).astype(np.float32) / 255
+    mask = cv2.GaussianBlur(canvas, (0, 0), max(blur, 0.5)).astype(np.float32) / _WHITE
     film += (level - film) * mask * opacity
 
 
@@ -53,7 +54,13 @@ def electrode(film: Film, rng: np.random.Generator) -> None:
     _lay(film, glyphs.ellipse(max(s // 2, 3), max(s // 2, 3)), x, y, 255, rng.uniform(0.5, 1))
     path = _wiggle(film, rng)
     path = path - path[0] + np.array([x * 8, y * 8], np.int32)
-    _draw(film, rng.uniform(0.3, 0.9), 255, 0.8, lambda c: cv2.polylines(c, [np.asarray(path, np.int32)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+    _draw(
+        film,
+        rng.uniform(0.3, 0.9),
+        255,
+        0.8,
+        lambda c: cv2.polylines(c, [np.asarray(path, np.int32)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3),
+    )
 
 
 def snaps(film: Film, rng: np.random.Generator) -> None:
@@ -83,15 +90,33 @@ def prosthesis(film: Film, rng: np.random.Generator) -> None:
     x, y, s = rng.uniform(0.1, 0.9) * w, rng.uniform(0.1, 0.9) * h, min(h, w) * rng.uniform(0.06, 0.2)
     level, kind = rng.uniform(225, 255), rng.random()
     if kind < 0.4:
-        stem = np.array([[x, y], [x + s * 0.5, y + s * 0.6], [x + s * 0.55, y + s * 2.4], [x + s * 0.4, y + s * 2.4], [x + s * 0.15, y + s * 0.9], [x - s * 0.2, y + s * 0.3]])
+        stem = np.array(
+            [
+                [x, y],
+                [x + s * 0.5, y + s * 0.6],
+                [x + s * 0.55, y + s * 2.4],
+                [x + s * 0.4, y + s * 2.4],
+                [x + s * 0.15, y + s * 0.9],
+                [x - s * 0.2, y + s * 0.3],
+            ]
+        )
         _draw(film, 0.97, level, 1, lambda c: cv2.fillPoly(c, [np.round(stem * 8).astype(np.int32)], 255, cv2.LINE_AA, 3))
         _lay(film, glyphs.ellipse(int(s * 0.9), int(s * 0.9)), x - s * 0.15, y - s * 0.05, level, 0.97)
     elif kind < 0.75:
         a = rng.uniform(0, np.pi)
         along, across = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
         ends = np.array([np.array([x, y]) - along * s, np.array([x, y]) + along * s])
-        _draw(film, 0.9, level, 0.8, lambda c: cv2.polylines(c, [np.round(ends * 8).astype(np.int32)], False, 255, max(int(s * 0.14), 3), cv2.LINE_AA, 3))
-        screws = [np.round(np.array([p := ends[0] + (ends[1] - ends[0]) * t, p + across * s * rng.uniform(0.3, 0.7)]) * 8).astype(np.int32) for t in np.linspace(0.05, 0.95, int(rng.integers(2, 8)))]
+        _draw(
+            film,
+            0.9,
+            level,
+            0.8,
+            lambda c: cv2.polylines(c, [np.round(ends * 8).astype(np.int32)], False, 255, max(int(s * 0.14), 3), cv2.LINE_AA, 3),
+        )
+        screws = [
+            np.round(np.array([p := ends[0] + (ends[1] - ends[0]) * t, p + across * s * rng.uniform(0.3, 0.7)]) * 8).astype(np.int32)
+            for t in np.linspace(0.05, 0.95, int(rng.integers(2, 8)))
+        ]
         _draw(film, 0.95, level, 0.7, lambda c: cv2.polylines(c, screws, False, 255, max(int(s * 0.06), 2), cv2.LINE_AA, 3))
     else:
         box = np.array([rng.normal([x, y], s * 0.8) for _ in range(5)])
@@ -117,7 +142,7 @@ def redaction(film: Film, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 3))):
         bw, bh = int(rng.uniform(20, 220)), int(rng.uniform(10, 70))
         x, y = int(rng.uniform(0, max(w - bw, 1))), int(rng.uniform(0, max(h - bh, 1)))
-        film[y:y + bh, x:x + bw] = 0 if rng.random() < 0.85 else 255
+        film[y : y + bh, x : x + bw] = 0 if rng.random() < 0.85 else 255
 
 
 def edge(film: Film, rng: np.random.Generator) -> None:
@@ -126,13 +151,26 @@ def edge(film: Film, rng: np.random.Generator) -> None:
     a, p = rng.uniform(0, np.pi), rng.uniform(0, 1, 2) * [w, h]
     d = np.array([np.cos(a), np.sin(a)]) * (h + w)
     line = np.round(np.array([p - d, p + d]) * 8).astype(np.int64)
-    line = np.clip(line, -2**20, 2**20).astype(np.int32)
+    line = np.clip(line, -(2**20), 2**20).astype(np.int32)
     width = int(rng.uniform(2, 40))
-    _draw(film, rng.uniform(0.05, 0.6), rng.choice([0.0, 255.0]), rng.uniform(0.6, 3), lambda c: cv2.polylines(c, [line], False, 255, width, cv2.LINE_AA, 3))
+    _draw(
+        film,
+        rng.uniform(0.05, 0.6),
+        rng.choice([0.0, 255.0]),
+        rng.uniform(0.6, 3),
+        lambda c: cv2.polylines(c, [line], False, 255, width, cv2.LINE_AA, 3),
+    )
 
 
 _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
-    (wire, 0.18), (electrode, 0.18), (snaps, 0.12), (clips, 0.13), (prosthesis, 0.12), (chain, 0.07), (redaction, 0.08), (edge, 0.12),
+    (wire, 0.18),
+    (electrode, 0.18),
+    (snaps, 0.12),
+    (clips, 0.13),
+    (prosthesis, 0.12),
+    (chain, 0.07),
+    (redaction, 0.08),
+    (edge, 0.12),
 )
 
 

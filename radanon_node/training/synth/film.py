@@ -83,8 +83,10 @@ class Painter:
         r0, c0, r1, c1 = max(y, 0), max(x, 0), min(y + h, rows), min(x + w, columns)
         if r0 >= r1 or c0 >= c1:
             return
-        view, cut = self.film[r0:r1, c0:c1], np.s_[r0 - y:r1 - y, c0 - x:c1 - x]
-        blur = 0.0 if marker.digital and rng.random() < 0.7 else float(rng.uniform(0.4, 1.1) if rng.random() < 0.85 else rng.uniform(1, 2.2))
+        view, cut = self.film[r0:r1, c0:c1], np.s_[r0 - y : r1 - y, c0 - x : c1 - x]
+        blur = (
+            0.0 if marker.digital and rng.random() < 0.7 else float(rng.uniform(0.4, 1.1) if rng.random() < 0.85 else rng.uniform(1, 2.2))
+        )
         shape = np.max([p.mask[cut] for p in marker.parts if p.item >= 0], axis=0)
         ground = float((view * shape).sum() / max(float(shape.sum()), 1e-3))
         before = view.copy()
@@ -114,7 +116,9 @@ class Painter:
             ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             # What cannot be seen must not be asked for, nor punished when it is found.
             seen = float(np.abs(view - before)[inside].mean()) >= _VISIBLE
-            self.items.append(Item(c0 + float(xs[0]), r0 + float(ys[0]), c0 + float(xs[-1]) + 1, r0 + float(ys[-1]) + 1, label if seen else -1))
+            self.items.append(
+                Item(c0 + float(xs[0]), r0 + float(ys[0]), c0 + float(xs[-1]) + 1, r0 + float(ys[-1]) + 1, label if seen else -1)
+            )
             self.ink[r0:r1, c0:c1][inside] = label + 1
 
     def done(self) -> SyntheticFilm:
@@ -167,7 +171,9 @@ def add_marker(painter: Painter, rng: np.random.Generator, scale: float = 1.0) -
     return painter.place(marker)
 
 
-def synthesize(size: tuple[int, int], rng: np.random.Generator, ground: NDArray[np.uint8] | None = None, count: int | None = None) -> SyntheticFilm:
+def synthesize(
+    size: tuple[int, int], rng: np.random.Generator, ground: NDArray[np.uint8] | None = None, count: int | None = None
+) -> SyntheticFilm:
     """A film with markers.
 
     Parameters

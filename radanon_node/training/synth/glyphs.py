@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+_WHITE = np.float32(255)
 Mask = NDArray[np.float32]
 
 _FONT_FOLDERS = (Path("/usr/share/fonts/truetype"), Path("/usr/share/fonts/opentype"), Path("/usr/local/share/fonts"))
@@ -34,7 +35,7 @@ def trim(mask: Mask) -> Mask:
     rows, columns = np.flatnonzero(mask.max(1) > 0.02), np.flatnonzero(mask.max(0) > 0.02)
     if not rows.size:
         return mask[:1, :1]
-    return mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def word(text: str, height: int, font: str = "", weight: int = 0, spacing: int = 0) -> Mask:
@@ -68,7 +69,7 @@ def _draw(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, weight:
     width, height = int(right - min(left, 0)) + 2, int(bottom - min(top, 0)) + 2
     image = Image.new("L", (max(width, 1), max(height, 1)))
     ImageDraw.Draw(image).text((-min(left, 0) + 1, -min(top, 0) + 1), text, 255, font=face, stroke_width=weight)
-    mask = np.asarray(image, np.float32) / 255
+    mask = np.asarray(image, np.float32) / _WHITE
     return mask if whole else trim(mask)
 
 
@@ -80,7 +81,7 @@ def stroked(text: str, height: int, thickness: int, rng: np.random.Generator, sc
     (w, h), base = cv2.getTextSize(text, face, scale, thickness)
     canvas = np.zeros((h + base + 2 * thickness + 4, w + 2 * thickness + 4), np.uint8)
     cv2.putText(canvas, text, (thickness + 2, h + thickness + 1), face, scale, 255, thickness, cv2.LINE_AA)
-    return trim(canvas.astype(np.float32) / 255)
+    return trim(canvas.astype(np.float32) / _WHITE)
 
 
 def bars(letter: str, height: int, stroke: int) -> Mask:
@@ -115,8 +116,10 @@ def ellipse(width: int, height: int, line: int = -1) -> Mask:
     """Filled (`line` < 0) or a ring of `line` pixels."""
     canvas = _empty(height, width)
     inset = max(line, 0) // 2 + 1
-    cv2.ellipse(canvas, (width // 2, height // 2), (max(width // 2 - inset, 1), max(height // 2 - inset, 1)), 0, 0, 360, 255, line, cv2.LINE_AA)
-    return canvas.astype(np.float32) / 255
+    cv2.ellipse(
+        canvas, (width // 2, height // 2), (max(width // 2 - inset, 1), max(height // 2 - inset, 1)), 0, 0, 360, 255, line, cv2.LINE_AA
+    )
+    return canvas.astype(np.float32) / _WHITE
 
 
 def rectangle(width: int, height: int, line: int = -1, radius: int = 0) -> Mask:
@@ -131,7 +134,7 @@ def rectangle(width: int, height: int, line: int = -1, radius: int = 0) -> Mask:
     if line > 0 and min(width, height) > 2 * line + 2:
         inner = rectangle(width - 2 * line, height - 2 * line, -1, max(radius - line, 0))
         canvas[line:-line, line:-line] = ((1 - inner) * 255).astype(np.uint8)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / _WHITE
 
 
 def arrow(length: int, width: int, filled: bool = True) -> Mask:
@@ -145,7 +148,7 @@ def arrow(length: int, width: int, filled: bool = True) -> Mask:
         cv2.fillPoly(canvas, [polygon], 255, cv2.LINE_AA)
     else:
         cv2.polylines(canvas, [polygon], True, 255, max(width // 12, 1), cv2.LINE_AA)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / _WHITE
 
 
 def grown(mask: Mask, pixels: int) -> Mask:

@@ -1,7 +1,8 @@
-"""Markers as they are seen on films, each a small stack of coverage masks: what is painted, how it is toned, what is labelled.
+"""Markers as they are seen on films, each a stack of coverage masks: what is painted, how it is toned, what is labelled.
 
-Styles: lead letters with initials, staircases, stacks and overlaps, acrylic carriers, discs, rings with balls, plates with a cut-out letter,
-digital ovals, boxes and circles, outlined words, arrows, rulers, scratched or handwritten tape, burnt-in names, numbers, dates and times.
+Styles: lead letters with initials, staircases, stacks and overlaps, acrylic carriers, discs, rings with balls, plates with a
+cut-out letter, digital ovals, boxes and circles, outlined words, arrows, rulers, scratched or handwritten tape, burnt-in names,
+numbers, dates and times.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class _Sheet:
         for mask, x, y, tone, item in self._placed:
             canvas = np.zeros(shape, np.float32)
             r, c = round(y - top) + 1, round(x - left) + 1
-            piece = mask[:shape[0] - r, :shape[1] - c]
-            canvas[r:r + piece.shape[0], c:c + piece.shape[1]] = piece
+            piece = mask[: shape[0] - r, : shape[1] - c]
+            canvas[r : r + piece.shape[0], c : c + piece.shape[1]] = piece
             parts.append(Part(canvas, tone, item))
         return Marker(tuple(parts), tuple(self._classes), self._digital)
 
@@ -95,7 +96,9 @@ def _lead_glyphs(text: str, height: float, rng: np.random.Generator) -> Mask:
     if len(text) == 1 and text == "L" and style < 0.5:
         mask = glyphs.bars(text, h, max(int(h * rng.uniform(0.13, 0.26)), 2))
     elif style < 0.75:
-        mask = glyphs.word(text, int(h * 1.4), _pick_font(rng), int(rng.integers(0, max(h // 14, 1) + 1)), int(rng.integers(0, 4)) * (h // 12))
+        mask = glyphs.word(
+            text, int(h * 1.4), _pick_font(rng), int(rng.integers(0, max(h // 14, 1) + 1)), int(rng.integers(0, 4)) * (h // 12)
+        )
     else:
         mask = glyphs.stroked(text, h, max(int(h * rng.uniform(0.1, 0.22)), 1), rng)
     mask = glyphs.stretch(mask, rng.uniform(0.75, 1.2), 1.0)
@@ -145,8 +148,8 @@ def lead_letter(h: float, rng: np.random.Generator) -> Marker:
         if rng.random() < 0.5:
             hole = glyphs.ellipse(int(h * 0.28), int(h * 0.28))
             r, c = int(h * 0.12), cw // 2 - hole.shape[1] // 2
-            if r + hole.shape[0] < ch and 0 <= c and c + hole.shape[1] < cw:
-                carrier[r:r + hole.shape[0], c:c + hole.shape[1]] *= 1 - hole
+            if r + hole.shape[0] < ch and c >= 0 and c + hole.shape[1] < cw:
+                carrier[r : r + hole.shape[0], c : c + hole.shape[1]] *= 1 - hole
         sheet.put(carrier, x, y, "faint", -1)
     sheet.put(mask, 0, 0, tone, sheet.item(SIDE_LETTER))
     if rng.random() < 0.55:
@@ -180,14 +183,14 @@ def plate(h: float, rng: np.random.Generator) -> Marker:
         letter = _lead_glyphs(words.side_letter(rng), h * 0.85, rng)
         r = int(rng.uniform(0.3, 0.95) * max(t - letter.shape[0], 1))
         c = max((w - letter.shape[1]) // 2, 0)
-        piece = letter[:t - r, :w - c]
-        body[r:r + piece.shape[0], c:c + piece.shape[1]] *= 1 - piece * rng.uniform(0.7, 1)
+        piece = letter[: t - r, : w - c]
+        body[r : r + piece.shape[0], c : c + piece.shape[1]] *= 1 - piece * rng.uniform(0.7, 1)
         sheet.put(body, 0, 0, "lead", sheet.item(SIDE_LETTER))
     elif kind < 0.9:
         letter = _lead_glyphs(words.initials(rng), h * 0.6, rng)
         r, c = max((t - letter.shape[0]) // 2, 0), max((w - letter.shape[1]) // 2, 0)
-        piece = letter[:t - r, :w - c]
-        body[r:r + piece.shape[0], c:c + piece.shape[1]] *= 1 - piece
+        piece = letter[: t - r, : w - c]
+        body[r : r + piece.shape[0], c : c + piece.shape[1]] *= 1 - piece
         sheet.put(body, 0, 0, "lead", sheet.item(TEXT))
     else:
         sheet.put(body, 0, 0, "lead", sheet.item(SYMBOL))
@@ -202,11 +205,19 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
     if digital and rng.random() < 0.2:
         bright, dark = dark, bright
     item = sheet.item(SIDE_LETTER)
-    letter = glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), _pick_font(rng)) if digital else _lead_glyphs(words.side_letter(rng), h * 0.6, rng)
+    letter = (
+        glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), _pick_font(rng))
+        if digital
+        else _lead_glyphs(words.side_letter(rng), h * 0.6, rng)
+    )
     w, t = int(max(h * rng.uniform(0.85, 1.15), letter.shape[1] * 1.5)), int(max(h * rng.uniform(1.0, 1.3), letter.shape[0] * 1.4))
     shape = rng.random()
     line = max(int(h * rng.uniform(0.04, 0.1)), 1)
-    make: Callable[[int], Mask] = (lambda k: glyphs.ellipse(w, t, k)) if shape < 0.65 else (lambda k: glyphs.rectangle(w, t, k, int(shape * 0.3 * h) if shape > 0.85 else 0))
+    make: Callable[[int], Mask] = (
+        (lambda k: glyphs.ellipse(w, t, k))
+        if shape < 0.65
+        else (lambda k: glyphs.rectangle(w, t, k, int(shape * 0.3 * h) if shape > 0.85 else 0))
+    )
     if dark and rng.random() < 0.7:
         outline = max(line // 2, 1)
         if rng.random() < 0.5:
@@ -219,7 +230,9 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
 
 def _printed(sheet: _Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
     if style < 0.4:
-        sheet.put(glyphs.grown(mask, max(mask.shape[0] // 14, 1)), x - max(mask.shape[0] // 14, 1), y - max(mask.shape[0] // 14, 1), "black", -1)
+        sheet.put(
+            glyphs.grown(mask, max(mask.shape[0] // 14, 1)), x - max(mask.shape[0] // 14, 1), y - max(mask.shape[0] // 14, 1), "black", -1
+        )
         sheet.put(mask, x, y, "white", item)
     elif style < 0.75:
         sheet.put(mask, x, y, "white", item)
@@ -270,7 +283,7 @@ def lead_text(h: float, rng: np.random.Generator) -> Marker:
         cut = rng.random() < 0.5
         if cut:
             r, c = int(-y), int(-x)
-            tape[r:r + mask.shape[0], c:c + mask.shape[1]] *= 1 - mask
+            tape[r : r + mask.shape[0], c : c + mask.shape[1]] *= 1 - mask
             sheet.put(tape, x, y, "lead", sheet.item(TEXT))
             return sheet.marker()
         sheet.put(tape, x, y, "faint", -1)
@@ -294,7 +307,7 @@ def symbol(h: float, rng: np.random.Generator) -> Marker:
         disc = glyphs.ellipse(w, int(w * rng.uniform(0.9, 1.25)))
         if rng.random() < 0.3:
             a, b = rng.uniform(0.2, 0.7), rng.uniform(-1, 1)
-            yy, xx = np.mgrid[-1:1:disc.shape[0] * 1j, -1:1:disc.shape[1] * 1j]
+            yy, xx = np.mgrid[-1 : 1 : disc.shape[0] * 1j, -1 : 1 : disc.shape[1] * 1j]
             disc = disc * (1 - a * np.abs(xx * b + yy) / 1.5).astype(np.float32)
         sheet.put(disc, 0, 0, "lead", sheet.item(SYMBOL))
     elif kind < 0.95:
@@ -303,8 +316,8 @@ def symbol(h: float, rng: np.random.Generator) -> Marker:
         s = max(int(h), 8)
         cross = np.zeros((s, s), np.float32)
         k = max(s // 12, 1)
-        cross[s // 2 - k:s // 2 + k + 1] = 1
-        cross[:, s // 2 - k:s // 2 + k + 1] = 1
+        cross[s // 2 - k : s // 2 + k + 1] = 1
+        cross[:, s // 2 - k : s // 2 + k + 1] = 1
         sheet.put(cross, 0, 0, "lead", sheet.item(SYMBOL))
     return sheet.marker()
 
@@ -316,7 +329,7 @@ def _ruler(sheet: _Sheet, h: float, rng: np.random.Generator) -> None:
     mask[-line:] = 1
     every = max(int(length / rng.integers(2, 16)), 4)
     for k, x in enumerate(range(0, length, every)):
-        mask[tick // 2 if k % 5 else 0:, x:x + line] = 1
+        mask[tick // 2 if k % 5 else 0 :, x : x + line] = 1
     mask[:, -line:] = 1
     item = sheet.item(SYMBOL)
     sheet.put(mask, 0, 0, "white", item)
@@ -326,7 +339,13 @@ def _ruler(sheet: _Sheet, h: float, rng: np.random.Generator) -> None:
 
 
 _BUILDERS: tuple[tuple[Callable[[float, np.random.Generator], Marker], float], ...] = (
-    (lead_letter, 0.30), (plate, 0.07), (framed, 0.09), (digital_letter, 0.10), (printed_text, 0.20), (lead_text, 0.13), (symbol, 0.11),
+    (lead_letter, 0.30),
+    (plate, 0.07),
+    (framed, 0.09),
+    (digital_letter, 0.10),
+    (printed_text, 0.20),
+    (lead_text, 0.13),
+    (symbol, 0.11),
 )
 
 
