@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pixels import native
-from radanon_node.pixels.decoders import decode
 from radanon_node.pixels.description import Description, describe, mismatch
 from radanon_node.pixels.elements import PixelElement
 from radanon_node.pixels.encapsulation import FrameTable, frame_table
 from radanon_node.pixels.instance import Instance
+from radanon_node.pixels.isolation import decode_safely
 from radanon_node.pixels.streams import SOF_BASELINE, SOF_EXTENDED, SOF_JPEG_LS, SOF_LOSSLESS, SOF_PROGRESSIVE, Stream, read_j2k, read_jpeg
 from radanon_node.pixels.syntaxes import Codec
 
@@ -129,7 +129,7 @@ class Image:
         stream = self.stream(index)
         if stream is None:
             name = "rle" if self.codec is Codec.RLE else "deflate"
-            return decode(name, data, told.rows, told.columns, told.samples, told.bits_allocated)
+            return decode_safely(name, data, told.rows, told.columns, told.samples, told.bits_allocated)
         data = data[: stream.end]
         if self.codec in _J2K_FAMILY:
             name = "jpeg_2000"
@@ -137,7 +137,7 @@ class Image:
             name = "jpeg_ls"
         else:
             name = "jpeg8" if stream.sof != SOF_LOSSLESS and stream.precision == 8 and not stream.arithmetic else "jpeg"
-        return decode(name, data, told.rows, told.columns, told.samples, stream.precision)
+        return decode_safely(name, data, told.rows, told.columns, told.samples, stream.precision)
 
     def raw_bits(self, index: int) -> NDArray[Any]:
         """Values of a frame with the bits outside Bits Stored still in them, unsigned; for finding what hides there."""

@@ -21,10 +21,10 @@ _NEXT_MARKER_LS = re.compile(rb"\xff[\x80-\xfe]")
 
 # Comments that encoders sign with: a fixed text and version numbers, nothing in which a value of the data set could stand.
 _BANNERS = re.compile(
-    rb"(Created by OpenJPEG version [\d.]+"
+    rb"(Created by (GDCM/)?OpenJPEG version [\d.]+"
     rb"|Kakadu-v?[\d.]+"
     rb"|Kdu-Layer-Info: log_2\{Delta-D\(squared-error\)/Delta-L\(bytes\)\}, L\(bytes\)\n[-+\d.e, \n]*"
-    rb"|JasPer Version [\d.]+"
+    rb"|(Creator: )?JasPer Version [\d.]+"
     rb"|CREATOR: gd-jpeg v[\d.]+ \(using IJG JPEG v\d+\), quality = \d+\n?"
     rb"|Lavc[\d.]+"
     rb"|LEAD Technologies Inc\. V[\d.]+"
@@ -136,13 +136,18 @@ def read_jpeg(data: bytes) -> Stream:
         pos = stop
     if frame is None or not scans:
         raise undecodable("a JPEG stream without picture")
-    if any(data[pos:]):
+    if _speaks(data[pos:]):
         foreign.append((pos, size))
     precision, rows, columns, count = frame
     lossless = sof == SOF_LOSSLESS or sof == 0xCB or (sof == SOF_JPEG_LS and near == 0)
     return Stream(
         rows, columns, count, precision, False, sof, tuple(sampling), arithmetic, lossless, False, tuple(foreign), pos
     )
+
+
+def _speaks(rest: bytes) -> bool:
+    """Whether bytes behind the end marker are more than padding; one byte is padding whatever its value."""
+    return len(rest) > 1 and any(rest)
 
 
 def _harmless(marker: int, body: bytes) -> bool:
@@ -202,7 +207,7 @@ def read_j2k(data: bytes) -> Stream:
     if header is None:
         raise undecodable("a JPEG 2000 codestream without size segment")
     pos = _tile_parts(data, pos, size)
-    if any(data[pos:]):
+    if _speaks(data[pos:]):
         foreign.append((pos, size))
     rows, columns, count, precision, signed = header
     return Stream(
