@@ -109,9 +109,12 @@ class Deliveries(Database):
             held = set(connection.scalars(select(deliveries.c.id).where(
                 *claimed(deliveries, [result.item for result in wanted]),
                 deliveries.c.state.in_([DeliveryState.SENDING, DeliveryState.SENT]))))
+            alike: dict[tuple[DeliveryOutcome, float, str], list[int]] = {}
             for result in wanted:
                 if result.item.id in held:
-                    connection.execute(update(deliveries).where(deliveries.c.id == result.item.id).values(_outcome(result)))
+                    alike.setdefault((result.outcome, result.delay, result.detail), []).append(result.item.id)
+            for (outcome, delay, detail), ids in alike.items():
+                connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(_outcome(outcome, delay, detail)))
             self._close(connection, touched)
         return [result.item.id for result in wanted if result.item.id not in held]
 
@@ -211,11 +214,10 @@ class Deliveries(Database):
         return len(rows)
 
 
-def _outcome(result: DeliveryResult) -> dict[str, Any]:
-    values: dict[str, Any] = {"owner": None, "detail": storable(result.detail), "changed_at": now(), "crashes": 0}
-    if result.outcome in ("delivered", "failed"):
-        return values | {"state": result.outcome, "due": None}
-    if result.outcome == "sent":
-        return values | {"state": DeliveryState.SENT, "due": now() + result.delay}
-    counted = result.outcome == "rejected"
-    return values | {"state": DeliveryState.WAITING, "due": now() + result.delay, "attempts": deliveries.c.attempts + int(counted)}
+def _outcome(outcome: DeliveryOutcome, delay: float, detail: str) -> dict[str, Any]:
+    values: dict[str, Any] = {"owner": None, "detail": storable(detail), "changed_at": now(), "crashes": 0}
+    if outcome in ("delivered", "failed"):
+        return values | {"state": outcome, "due": None}
+    if outcome == "sent":
+        return values | {"state": DeliveryState.SENT, "due": now() + delay}
+    return values | {"state": DeliveryState.WAITING, "due": now() + delay, "attempts": deliveries.c.attempts + int(outcome == "rejected")}

@@ -12,7 +12,6 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
