@@ -54,6 +54,7 @@ class Listener:
     def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None]) -> None:
         settings = config.listener
         self._config = config
+        self._spool = spool
         self._commitments = Commitments(config, ledger)
         storing = Storing(spool, Admitter(ledger, on_admitted), settings.max_instance_size)
         tls = server_context(settings.tls) if settings.tls else None
@@ -148,6 +149,9 @@ class Listener:
                 self._established.discard(association)
                 self._half_open.setdefault(association)
                 self._changed.notify_all()
+                idle = not self._established
+            if idle:
+                self._spool.rest()
             association.leave()
         finally:
             with self._changed:
