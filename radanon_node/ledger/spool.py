@@ -10,7 +10,6 @@ by the next sweep, whether it was complete or not. So one sync of file and folde
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import mmap
 import os
@@ -19,13 +18,17 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from radanon_node.errors import ConfigError, DiskLow, StorageError
+from radanon_node.ledger.files import Incoming, SpoolFile, storage_errors, write_all
+from radanon_node.ledger.ready import ReadyFiles
 from radanon_node.pipeline.types import Buffer
+
+__all__ = ["Incoming", "Known", "Spool", "SpoolFile"]
 
 Known = Callable[[Sequence[str]], Collection[str]]
 """Given names of files, those that a row of the ledger refers to."""
@@ -34,86 +37,6 @@ _NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 _FREE_CACHED_S = 0.25
 _HALF_MADE_S = 3600.0
 _SWEEP_BATCH = 500
-
-
-@contextmanager
-def _storage_errors(what: str) -> Iterator[None]:
-    # An OSError's text may carry a path; the spool's paths are random, but only the cause is of use to the reader.
-    try:
-        yield
-    except OSError as error:
-        kind = DiskLow if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(f"spool: {what}: {error.strerror}") from error
-
-
-class Incoming:
-    """A file that is being received; write to `fd`, then `seal` or `abort`.
-
-    Attributes
-    ----------
-    fd : int
-        Open for writing, at the end of the header.
-    name : str
-        Spool name; stays the same.
-    size : int
-        Bytes; the writer may count along, `seal` sets it to the file's.
-    """
-
-    __slots__ = ("_folder", "_path", "fd", "name", "size")
-
-    def __init__(self, fd: int, name: str, size: int, path: Path, folder: int) -> None:
-        self.fd, self.name, self.size = fd, name, size
-        self._path, self._folder = path, folder
-
-    def seal(self) -> None:
-        """Put bytes and name on stable storage and close; StorageError or DiskLow if that fails (the file is removed then)."""
-        try:
-            with _storage_errors("sync"):
-                self.size = os.fstat(self.fd).st_size
-                os.fsync(self.fd)
-                os.fsync(self._folder)
-        except StorageError:
-            self.abort()
-            raise
-        os.close(self.fd)
-        self.fd = -1
-
-    def abort(self) -> None:
-        """Close and remove; never raises. After `seal` it does nothing: the file is then the ledger's to keep or remove."""
-        if self.fd < 0:
-            return
-        with suppress(OSError):
-            os.close(self.fd)
-        self.fd = -1
-        with suppress(OSError):
-            self._path.unlink()
-
-
-class SpoolFile:
-    """A spool file mapped read-only: `data`, and `close` (or a ``with`` block).
-
-    Attributes
-    ----------
-    data : mmap.mmap or bytes
-        The bytes; not to be used after `close`.
-    """
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: mmap.mmap | bytes) -> None:
-        self.data = data
-
-    def close(self) -> None:
-        """Give the mapping back; if somebody still holds a view of it, it goes with the last view."""
-        if isinstance(self.data, mmap.mmap):
-            with suppress(BufferError):
-                self.data.close()
-
-    def __enter__(self) -> SpoolFile:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 class Spool:
@@ -139,7 +62,8 @@ class Spool:
         self._shards: dict[str, list[tuple[str, int]]] = {}
         self._locks: list[int] = []
         self._free = (0.0, 0)
-        with _storage_errors("cannot be set up"):
+        self._ready = ReadyFiles(partial(self._create, "in"), _sync_open_folder)
+        with storage_errors("cannot be set up"):
             for folder in (root, root / "in", root / "out"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             root.chmod(0o700)
@@ -154,7 +78,7 @@ class Spool:
             It belongs to another ledger, for instance because the ledger's file was lost or `ledger.url` was changed.
         """
         mark = self._root / "ledger"
-        with _storage_errors("mark"):
+        with storage_errors("mark"):
             if not mark.exists():
                 private = self._root / f".ledger.{secrets.token_hex(8)}"
                 with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
@@ -186,10 +110,10 @@ class Spool:
         """
         if self._min_free and self.free() < self._min_free:
             raise DiskLow("spool: free space is below listener.min_free_disk")
-        incoming = self._create("in")
+        incoming = self._ready.take()
         try:
-            with _storage_errors("write"):
-                _write_all(incoming.fd, header)
+            with storage_errors("write"):
+                write_all(incoming.fd, header)
         except StorageError:
             incoming.abort()
             raise
@@ -205,9 +129,9 @@ class Spool:
         files: list[Incoming] = []
         try:
             for data in released:
-                files.append(self._create("out"))
-                with _storage_errors("write"):
-                    _write_all(files[-1].fd, data)
+                files += self._create("out")
+                with storage_errors("write"):
+                    write_all(files[-1].fd, data)
             for file in files:
                 file.seal()
         except StorageError:
@@ -219,7 +143,7 @@ class Spool:
 
     def open(self, name: str) -> SpoolFile:
         """Map a file; StorageError if it is not there or cannot be read."""
-        with _storage_errors("read"), self._path(name).open("rb") as file:
+        with storage_errors("read"), self._path(name).open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return SpoolFile(b"")
             return SpoolFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -230,14 +154,14 @@ class Spool:
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is already gone is no error."""
-        with _storage_errors("remove"):
+        with storage_errors("remove"):
             self._path(name).unlink(missing_ok=True)
 
     def free(self) -> int:
         """Bytes free for this user, at most a quarter of a second old."""
         now = time.monotonic()
         if now - self._free[0] > _FREE_CACHED_S or not self._free[0]:
-            with _storage_errors("free space"):
+            with storage_errors("free space"):
                 found = os.statvfs(self._root)
             self._free = (now, found.f_bavail * found.f_frsize)
         return self._free[1]
@@ -257,15 +181,20 @@ class Spool:
         """
         removed: list[str] = []
         for kind in ("in", "out"):
-            with _storage_errors("sweep"):
+            with storage_errors("sweep"):
                 lanes = sorted((self._root / kind).iterdir())
             for lane in lanes:
-                with _storage_errors("sweep"):
+                with storage_errors("sweep"):
                     removed += _sweep_lane(lane, known)
         return removed
 
+    def rest(self) -> None:
+        """Nobody sends at the moment: remove the empty files that are kept ready."""
+        self._ready.drop()
+
     def close(self) -> None:
         """Give up this process's lanes; files stay."""
+        self.rest()
         with self._lock:
             for shards in self._shards.values():
                 for _, fd in shards:
@@ -279,14 +208,22 @@ class Spool:
             raise StorageError("spool: not a name of this spool")
         return self._root / name
 
-    def _create(self, kind: str) -> Incoming:
-        with _storage_errors("create"):
-            shards = self._shards.get(kind) or self._make_lane(kind)
-            name = secrets.token_hex(16)
-            shard, folder = shards[int(name[0], 16)]
-            fd = os.open(f"{name}.dcm", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        full = f"{shard}/{name}.dcm"
-        return Incoming(fd, full, 0, self._root / full, folder)
+    def _create(self, kind: str, count: int = 1) -> list[Incoming]:
+        """New empty files, all in one folder."""
+        files: list[Incoming] = []
+        digit = secrets.randbelow(16)
+        try:
+            with storage_errors("create"):
+                shard, folder = (self._shards.get(kind) or self._make_lane(kind))[digit]
+                for _ in range(count):
+                    name = f"{digit:x}{secrets.token_hex(16)[1:]}.dcm"
+                    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+                    files.append(Incoming(fd, f"{shard}/{name}", 0, self._root / shard / name, folder))
+        except StorageError:
+            for file in files:
+                file.abort()
+            raise
+        return files
 
     def _make_lane(self, kind: str) -> list[tuple[str, int]]:
         with self._lock:
@@ -339,11 +276,9 @@ def _sweep_lane(lane: Path, known: Known) -> list[str]:
         os.close(lock)
 
 
-def _write_all(fd: int, data: Buffer) -> None:
-    with memoryview(data) as view:
-        done = 0
-        while done < len(view):
-            done += os.write(fd, view[done:])
+def _sync_open_folder(folder: int) -> None:
+    with storage_errors("sync"):
+        os.fsync(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -122,6 +122,7 @@ class Hands:
         return {state: n for state, n in self.ledger.status()["states"].items() if n}
 
     def files(self) -> set[str]:
+        self.spool.rest()
         return {path.relative_to(self.root).as_posix() for path in self.root.rglob("*.dcm")}
 
     def state(self, instance_id: int) -> str:

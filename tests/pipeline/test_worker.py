@@ -28,12 +28,13 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal, load_key
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival, Finished, ReleaseRecord
-from radanon_node.pipeline import watchdog, worker
+from radanon_node.pipeline import loop, watchdog, worker
+from radanon_node.pipeline.loop import Worker
 from radanon_node.pipeline.released import Released, digest_of
 from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.pipeline.watchdog import EXIT_TIME_LIMIT, Watchdog
-from radanon_node.pipeline.worker import Worker, run_worker
+from radanon_node.pipeline.worker import run_worker
 from radanon_node.settings import Config
 
 SYNTAX = str(ExplicitVRLittleEndian)
@@ -122,6 +123,7 @@ class Site:
         return {entry.id: entry.reason or entry.state for entry in self.ledger.quarantine_list()}
 
     def files(self) -> list[str]:
+        self.spool.rest()
         return sorted(path.relative_to(self.config.spool_dir).as_posix() for path in self.config.spool_dir.rglob("*.dcm"))
 
 
@@ -133,7 +135,7 @@ def events() -> Iterator[list[Any]]:
 
 @pytest.fixture
 def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> Iterator[Callable[..., Site]]:
-    monkeypatch.setattr(worker, "_backoff", lambda attempts: 0.0)
+    monkeypatch.setattr(loop, "_backoff", lambda attempts: 0.0)
     made: list[Site] = []
 
     def make(**worker_settings: Any) -> Site:
@@ -209,7 +211,7 @@ def test_a_route_that_is_gone_is_quarantined(site: Site) -> None:
 
 
 def test_large_files_are_not_cleaned_all_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_BATCH_BYTES", 10)
+    monkeypatch.setattr(loop, "_BATCH_BYTES", 10)
     site.admit(b"good 1", b"good 2 and large", b"good 3", b"good 4")
     site.work()
     assert [len(batch) for batch in site.batches] == [1, 1, 1, 1]
