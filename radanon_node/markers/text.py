@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -25,7 +26,8 @@ _SMALLEST = 8
 """No text that can be read fits into a picture smaller than this on a side, pixels."""
 _BATCH_BYTES = 128 * 2**20  # of a loop held at once; the next part of it begins anew
 _TALLEST_LINE = 110
-_TILE, _OVERLAP = 256, 64
+_TILE, _OVERLAP = 160, 64
+_SHARP, _SHARP_SHARE = 24, 0.005  # gray levels between neighbours, and the part of a large box that must have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,15 @@ class TextDetector:
         """Find text in one part of a frame; boxes are in the frame's pixels.
 
         A box too large and too square for a line of text is looked at again in small tiles: there its own texture cannot lead
-        the net astray, and what is text is found as such. A tile that is text from edge to edge stays so.
+        the net astray, and what is text is found as such. A tile that is text from edge to edge stays so. One without any sharp edge
+        is no text.
         """
         found = []
         for box, score in self._boxes(frame, window):
             if min(box.width, box.height) <= _TALLEST_LINE or (
                     min(box.width, box.height) <= 2 * _TALLEST_LINE and max(box.width, box.height) > 2.5 * min(box.width, box.height)):
                 found.append((box, score))
-            else:
+            elif _has_edges(frame, box):
                 found += [again for tile in _tiles(box, window) for again in self._boxes(frame, tile)]
         return [Detection(box, Kind.TEXT, min(score, 1.0), Source.TEXT_MODEL) for box, score in found]
 
@@ -135,6 +138,12 @@ class TextDetector:
             crop = frame[part.y0:part.y1, part.x0:part.x1] if part.area else frame[:1, :1]
             crops.append(np.pad(crop, ((1, 1), (2, 2)), mode="edge"))
         return self._nets.read(crops)
+
+
+def _has_edges(frame: GrayFrame, box: Box) -> bool:
+    part = frame[box.y0:box.y1, box.x0:box.x1]
+    steps = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) >= _SHARP
+    return float(np.mean(steps)) >= _SHARP_SHARE
 
 
 def _tiles(box: Box, window: Box) -> list[Box]:

@@ -1,0 +1,102 @@
+"""How well the text pass does on synthetic screens: removal, harmless words kept, false boxes, seconds.
+
+``python -m radanon_node.training.screen_scores --count 10`` prints the table of docs/modalities.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from radanon_node.markers.text import TextDetector
+from radanon_node.markers.text_judge import judge_frame
+from radanon_node.pipeline.types import Box, Verdict
+from radanon_node.training.screen_grounds import SIZES, draw_furniture, ground
+from radanon_node.training.screens import ScreenText, make_screen
+
+MARGIN = 3
+"""Pixels that the node adds around a box by default."""
+_REMOVED = 0.05
+
+
+class _NoPatient:
+    def matches(self, text: str) -> bool:
+        return False
+
+
+@dataclass(slots=True)
+class TextScores:
+    """Counts by group: [hits, of]; groups are `clear` (size >= 12, contrast >= 80), `faint` and the same with `_tilted`."""
+
+    removed: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    kept: list[int] = field(default_factory=lambda: [0, 0])
+    false_boxes: list[int] = field(default_factory=lambda: [0, 0])
+    false_area: float = 0.0
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def uncovered(text: ScreenText, boxes: Sequence[Box], margin: int = MARGIN) -> float:
+    """Part of a text's ink that boxes, grown by `margin`, leave to be seen, 0..1."""
+    left = text.ink.copy()
+    for box in boxes:
+        part = box.grown(margin).intersection(text.box)
+        if part.width > 0 and part.height > 0:
+            left[part.y0 - text.box.y0:part.y1 - text.box.y0, part.x0 - text.box.x0:part.x1 - text.box.x0] = False
+    return float(left.sum() / max(int(text.ink.sum()), 1))
+
+
+def score(detector: TextDetector, modalities: Sequence[str], count: int, seed: int) -> TextScores:
+    """Draw `count` screens and `count` text-free pictures per modality and run the text pass over them."""
+    scores = TextScores()
+    for number in range(count):
+        for modality in modalities:
+            rng = np.random.default_rng([seed, number, sum(map(ord, modality))])
+            screen = make_screen(modality, rng)
+            begun = time.process_time()
+            found = detector.detect([screen.pixels])[0]
+            middle = time.process_time()
+            regions = judge_frame(screen.pixels, found, reader=detector, modality=modality, identifiers=_NoPatient())
+            scores.seconds[modality].append(time.process_time() - begun)
+            scores.seconds[f"{modality} detection"].append(middle - begun)
+            gone = [region.box for region in regions if region.verdict is Verdict.REDACT]
+            for text in screen.texts:
+                left = uncovered(text, gone)
+                if text.identity:
+                    group = ("clear" if text.size >= 12 and text.contrast >= 80 else "faint") + ("_tilted" if text.tilt else "")
+                    scores.removed[group][1] += 1
+                    scores.removed[group][0] += left < _REMOVED
+                else:
+                    scores.kept[1] += 1
+                    scores.kept[0] += left > 0.95
+            empty = ground(modality, rng)
+            draw_furniture(empty, modality, rng)
+            boxes = [one.box for one in detector.detect([empty])[0]]
+            scores.false_boxes[1] += 1
+            scores.false_boxes[0] += bool(boxes)
+            scores.false_area += sum(box.area for box in boxes) / empty.size / (count * len(modalities))
+    return scores
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the scores as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--modality", action="append", choices=sorted(SIZES), help="default: all")
+    parser.add_argument("--count", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(arguments)
+    scores = score(TextDetector.load(given.threads), given.modality or sorted(SIZES), given.count, given.seed)
+    print(json.dumps({"removed": scores.removed, "kept": scores.kept, "false_boxes": scores.false_boxes,
+                      "false_area": round(scores.false_area, 6),
+                      "cpu_seconds_median": {name: round(float(np.median(all_)), 3) for name, all_ in scores.seconds.items()}}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""What text may stay: full matches of harmless words, read beyond doubt; everything else goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radanon_node.markers.text_judge import allow_list, judge_frame
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source, Verdict
+from radanon_node.training.screens import harmless_text, identity_text
+
+VIEW = np.zeros((400, 400), np.uint8)
+
+
+class Reads:
+    """A reader that answers what the test wants."""
+
+    def __init__(self, *answers: tuple[str, float]) -> None:
+        self.answers = answers
+
+    def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
+        return list(self.answers[:len(boxes)])
+
+
+class Patient:
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def matches(self, text: str) -> bool:
+        return any(name in text.upper() for name in self.names)
+
+
+def box_for(text: str, x: int = 10, y: int = 10) -> Detection:
+    return Detection(Box(x, y, x + 4 + 9 * len(text), y + 18), Kind.TEXT, 0.9, Source.TEXT_MODEL)
+
+
+def verdict(text: str, confidence: float = 0.99, modality: str = "US", retain: Sequence[str] = (), patient: Patient | None = None) -> str:
+    [region] = judge_frame(VIEW, [box_for(text)], reader=Reads((text, confidence)), modality=modality,
+                           identifiers=patient or Patient(), retain=retain)
+    return f"{region.verdict}:{region.why}"
+
+
+@pytest.mark.parametrize(("text", "modality", "expected"), [
+    ("TIs 0.6", "US", "keep:allowed_text"), ("Tls 0.6", "US", "keep:allowed_text"), ("MI 1.1", "US", "keep:allowed_text"),
+    ("Gain 45%", "US", "keep:allowed_text"), ("FR 34Hz", "US", "keep:allowed_text"), ("12.5 cm", "US", "keep:allowed_text"),
+    ("W 400", "CT", "keep:allowed_text"), ("TR 4500 ms", "MR", "keep:allowed_text"), ("LAO 30", "XA", "keep:allowed_text"),
+    ("LAO 30", "RF", "keep:allowed_text"), ("LAO 30", "US", "redact:text"), ("10", "US", "keep:scale_tick"), ("67", "US", "redact:text"),
+    ("10", "CT", "redact:text"), ("12.03.1957", "US", "redact:text"), ("12:30", "US", "redact:text"), ("067Y", "US", "redact:text"),
+    ("4471", "US", "redact:text"), ("R", "CT", "redact:text"), ("", "US", "redact:reading_unsure")])
+def test_allow_lists(text: str, modality: str, expected: str) -> None:
+    assert verdict(text, modality=modality) == expected
+
+
+def test_the_letters_a_profile_retains_stay_when_they_stand_alone() -> None:
+    assert verdict("R", modality="CT", retain=("L", "R")) == "keep:retained_word"
+    first, second = box_for("R"), box_for("DOE", 40)
+    regions = judge_frame(VIEW, [first, second], reader=Reads(("R", 0.99), ("DOE", 0.99)), modality="CT", identifiers=Patient(),
+                          retain=("R",))
+    assert [region.why for region in regions] == ["not_isolated", "text"]
+
+
+def test_doubt_removes() -> None:
+    assert verdict("TIs 0.6", confidence=0.9) == "redact:reading_unsure"
+    assert verdict("10", patient=Patient("10")) == "redact:identifier"
+    assert verdict("12.5 cm", patient=Patient("12.5")) == "redact:identifier"
+    [region] = judge_frame(VIEW, [box_for("12.5 cm")], reader=Reads(("12.5 cm", 0.99)), modality="US", identifiers=None)
+    assert region.verdict is Verdict.REDACT
+    [region] = judge_frame(VIEW, [box_for("12.5 cm")], reader=None, modality="US", identifiers=Patient())
+    assert region.verdict is Verdict.REDACT
+
+
+def test_a_box_wider_than_its_reading_hides_more_than_was_read() -> None:
+    wide = Detection(Box(10, 10, 150, 28), Kind.TEXT, 0.9, Source.TEXT_MODEL)
+    [region] = judge_frame(VIEW, [wide], reader=Reads(("TIs 0.6", 0.99)), modality="US", identifiers=Patient())
+    assert region.why == "reading_unsure"
+
+
+def test_long_lines_are_not_even_read() -> None:
+    class Never:
+        def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
+            raise AssertionError
+
+    line = Detection(Box(0, 0, 399, 20), Kind.TEXT, 0.9, Source.TEXT_MODEL)
+    assert judge_frame(VIEW, [line], reader=Never(), modality="US", identifiers=Patient())[0].why == "text"
+
+
+@settings(max_examples=400, deadline=None)
+@given(seed=st.integers(0, 10**6), modality=st.sampled_from(["US", "CT", "MR", "XA", "RF", "ES", "NM", "PT", "OT", "SC", "XC", ""]))
+def test_no_made_up_identity_is_on_any_allow_list_and_harmless_words_are(seed: int, modality: str) -> None:
+    rng = np.random.default_rng(seed)
+    text = identity_text(rng)
+    assert not allow_list(modality).allows(text), text
+    assert allow_list(modality).allows(harmless_text(modality, rng))
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=14), confidence=st.floats(0, 1), modality=st.sampled_from(["US", "CT", "XA", ""]))
+def test_any_reading_gets_one_verdict_and_its_text_is_nowhere_in_it(text: str, confidence: float, modality: str) -> None:
+    [region] = judge_frame(VIEW, [box_for("12345")], reader=Reads((text, confidence)), modality=modality, identifiers=Patient("A", "1"))
+    assert region.why in {"text", "identifier", "reading_unsure", "allowed_text", "scale_tick", "not_isolated", "retained_word"}
+    if region.verdict is Verdict.KEEP:
+        assert confidence >= 0.9 and "1" not in text and not any(month in text for month in ("/", ":"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(day=st.integers(1, 31), month=st.integers(1, 12), year=st.integers(1900, 2030), joint=st.sampled_from([".", "/", "-", " ", ""]),
+       modality=st.sampled_from(["US", "CT", "MR", "XA", "PT", ""]))
+def test_no_date_is_ever_harmless(day: int, month: int, year: int, joint: str, modality: str) -> None:
+    listed = allow_list(modality)
+    for parts in ((f"{day:02d}", f"{month:02d}", str(year)), (str(year), f"{month:02d}", f"{day:02d}")):
+        assert not listed.allows(joint.join(parts)) and not listed.is_tick(joint.join(parts))
