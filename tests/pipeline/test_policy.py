@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,3 +138,12 @@ def test_a_plan_or_a_hold_and_all_frames_wherever_a_detector_looks(uid: str, bur
     assert decided.looks <= (frames > 0)
     if burned == "YES" and frames:
         assert decided.text
+
+
+def test_the_documentation_names_every_family_with_its_reason() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "modalities.md").read_text("utf-8")
+    for name, family in policy_table().families.items():
+        row = next((line for line in text.splitlines() if line.startswith(f"| `{name}`")), "")
+        assert row, name
+        if family.look == "hold":
+            assert f"`{family.reason}`" in row, name
