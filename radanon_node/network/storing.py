@@ -24,6 +24,7 @@ from radanon_node.network.admission import Admitter
 from radanon_node.network.command_set import Command
 from radanon_node.network.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Context, is_uid
 from radanon_node.network.peek import HEAD, NotADataSet, peek
+from radanon_node.network.writeback import Writeback
 
 # PS3.7 Annex C: also answers to C-STORE (9.1.1.1.9).
 INVALID_SOP_INSTANCE, SOP_CLASS_NOT_SUPPORTED = 0x0117, 0x0122
@@ -116,6 +117,7 @@ class InstanceSink:
         self._request = request
         self._syntax = context.transfer_syntax
         self._incoming: Incoming | None = None
+        self._writeback = Writeback(0)
         self._head: bytearray | None = bytearray()  # None once it has told all it can
         self._look_again = 0
         self._size = 0
@@ -167,17 +169,20 @@ class InstanceSink:
 
     def _begin(self) -> None:
         self._storing.admitter.check()
-        self._incoming = self._storing.spool.begin(
-            file_header(self._request.sop_class_uid, self._request.sop_instance_uid, self._syntax))
+        header = file_header(self._request.sop_class_uid, self._request.sop_instance_uid, self._syntax)
+        self._incoming = self._storing.spool.begin(header)
+        self._writeback = Writeback(len(header))
 
     def _write(self, data: memoryview) -> None:
         assert self._incoming is not None
         first = self._size == len(data)
+        size = len(data)
         try:
             while data:
                 data = data[os.write(self._incoming.fd, data):]
         except OSError as error:
             raise StorageError(f"spool: write: {error.strerror}") from error
+        self._writeback.wrote(self._incoming.fd, size)
         if first:
             point("listener.after_first_bytes")
 
