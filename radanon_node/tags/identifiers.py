@@ -26,6 +26,8 @@ from radanon_node.tags.words import DATES, MONTH_STEMS, SEPARATED, WORD, days_in
 _STAND_INS = frozenset({plain(DUMMY_TEXT), "anonymized", "anonymous", "unknown", "none", "urn"})
 _NEVER_DAYS = frozenset({parse_date(DUMMY_DATE)})
 _ID_PARTS = re.compile(r"[a-z]+|\d+")
+# In encoded data a digit with a zero byte behind it may be the group of the next element (0032), right behind a value.
+_CUT = re.compile(r"(?<=\d)\d(?=\0)")
 _SHORTEST_UID = 6  # "0" or "1.2" as a UID would be found everywhere
 _DIGITS = re.compile(r"\d{5,}")
 
@@ -137,12 +139,13 @@ class Identifiers:
                 places.append(at)
                 at = lowered.find(stem, at + 1)
         for at in places:
-            start, stop = max(at - 12, 0), min(at + 24, len(lowered))
-            near = lowered[start:stop]
+            start = max(at - 12, 0)
+            near = lowered[start : at + 24]
             if any(year in near for year in years):
-                for found in DATES.finditer(lowered, start, stop):
-                    if not days.isdisjoint(days_in(found)):
-                        yield Match(found.start(), found.end(), "date")
+                for text in {near, _CUT.sub("\0", near)} if "\0" in near else (near,):
+                    for found in DATES.finditer(text):
+                        if not days.isdisjoint(days_in(found)):
+                            yield Match(start + found.start(), start + found.end(), "date")
 
     def _word(self, found: re.Match[str], weak: bool) -> Iterator[Match]:
         forms = (found[0],) if found[0].isascii() else (found[0], *spellings(found[0]))

@@ -123,7 +123,7 @@ def encode(text: str, codecs: list[str]) -> bytes | None:
     """`text` in the declared character sets, or None where they cannot hold it."""
     if text.isascii():
         return text.encode("ascii")
-    for codec in codecs[:1] if len(codecs) == 1 else []:
+    for codec in codecs if len(codecs) == 1 and codecs[0] not in ("iso8859", "ascii") else []:
         try:
             return text.encode(codec)
         except (UnicodeError, LookupError):

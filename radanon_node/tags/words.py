@@ -25,7 +25,8 @@ DATES = re.compile(
     r"(?<!\d)(?:"
     r"(?P<compact>(?:1[89]|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?=(?:\d\d){0,3}(?!\d))"
     r"|(?P<y>(?:1[89]|20)\d\d)[-./](?P<m>\d{1,2})[-./](?P<d>\d{1,2})(?!\d)"
-    r"|(?P<a>\d{1,2})[-./ ]{1,2}(?P<b>\d{1,2})[-./ ]{1,2}(?P<y2>(?:1[89]|20)\d\d|\d\d)(?![\d.])"
+    r"|(?<!\.)(?P<a>\d{1,2})(?P<between>[-./]) ?(?P<b>\d{1,2})(?P=between) ?(?P<y2>(?:1[89]|20)\d\d|\d\d)(?!\d|\.\d|/)"
+    r"|(?<!\.)(?P<a6>\d{1,2}) (?P<b6>\d{1,2}) (?P<y6>(?:1[89]|20)\d\d)(?!\d|\.\d)"
     rf"|(?P<d3>\d{{1,2}})(?:st|nd|rd|th|\.)?[- ]*(?P<m3>{_MONTH})\.?,?[- ]*(?P<y3>(?:1[89]|20)?\d\d)(?!\d)"
     r")"
     rf"|(?<![^\W\d_])(?P<m4>{_MONTH})\.?[- ]+(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?[- ]+(?P<y4>(?:1[89]|20)?\d\d)(?!\d)"
@@ -86,6 +87,8 @@ def days_in(found: re.Match[str]) -> list[date]:
         candidates = [(part["y2"], part["a"], part["b"]), (part["y2"], part["b"], part["a"])]
         if len(part["a"]) == 2 and len(part["y2"]) == 2:
             candidates.append((part["a"], part["b"], part["y2"]))
+    elif part["a6"]:
+        candidates = [(part["y6"], part["a6"], part["b6"]), (part["y6"], part["b6"], part["a6"])]
     else:
         candidates = []
         for year, month, day in (("y", "m", "d"), ("y3", "m3", "d3"), ("y4", "m4", "d4"), ("y5", "m5", "d5"), ("ky", "km", "kd")):
