@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -53,6 +54,7 @@ class Child:
     name: str
     target: Callable[..., None]
     arguments: tuple[Any, ...]
+    owner: str = ""
     process: BaseProcess | None = None
     restart_at: float = 0.0
     restarts: int = 0
@@ -120,6 +122,8 @@ class Node:
         swept = spool.sweep(ledger.known_files)
         if swept:
             log.info("orphan files removed", removed=len(swept))
+        for owner in filter(is_dead, ledger.owners()):
+            ledger.give_back(owner)  # a killed node's claims are due now, not when their leases run out
         context = multiprocessing.get_context("spawn")
         wake = Wakeups(context.Event(), context.Event(), context.Event())
         stopping = threading.Event()
@@ -170,8 +174,9 @@ class Node:
         return children
 
     def _start(self, child: Child, context: Any) -> None:
-        child.process = context.Process(target=child_main, args=(child.target, child.name, os.getpid(), self.config, child.arguments),
-                                        name=f"radanon {child.name}")
+        child.owner = owner_name(child.name, child.restarts)
+        arguments = (child.target, child.owner, os.getpid(), self.config, child.arguments)
+        child.process = context.Process(target=child_main, args=arguments, name=f"radanon {child.name}")
         child.process.start()
 
     def _watch(self, ledger: Ledger, context: Any) -> None:
@@ -181,12 +186,11 @@ class Node:
                 log.error("process died", name=child.name, exit_code=child.process.exitcode)
                 child.restarts += 1
                 child.restart_at = time.monotonic() + _RESTART_DELAY_S
-                owner = owner_name(child.name, child.process.pid or 0)
                 child.process = None
                 try:
-                    ledger.give_back(owner)
+                    ledger.give_back(child.owner)
                 except StorageError as error:
-                    log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error), owner=owner)
+                    log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
             if child.process is None and time.monotonic() >= child.restart_at:
                 self._start(child, context)
 
@@ -222,12 +226,27 @@ def _seconds(retention: float | str) -> float | None:
     return None if isinstance(retention, str) else retention
 
 
-def owner_name(name: str, pid: int) -> str:
-    """What a process signs its claims with: unique over hosts and restarts."""
-    return f"{os.uname().nodename}/{name}/{pid}"
+def owner_name(child: str, restarts: int) -> str:
+    """What a process signs its claims with: host, node process (id and start time, so that a reused id is not mistaken), child."""
+    return f"{os.uname().nodename}/{os.getpid()}.{_started(os.getpid())}/{child}.{restarts}"
 
 
-def child_main(target: Callable[..., None], name: str, parent: int, config: Config, arguments: tuple[Any, ...]) -> None:
+def is_dead(owner: str) -> bool:
+    """Whether a claim's owner was a process of a node on this host that does not live any more; False for other hosts' owners."""
+    host, _, rest = owner.partition("/")
+    pid, _, started = rest.partition("/")[0].partition(".")
+    return host == os.uname().nodename and pid.isdigit() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in the kernel's ticks; empty if there is none (proc(5), field 22 of stat)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def child_main(target: Callable[..., None], owner: str, parent: int, config: Config, arguments: tuple[Any, ...]) -> None:
     """First code of every child: die with the parent, leave signals to it, log like it."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -235,19 +254,19 @@ def child_main(target: Callable[..., None], name: str, parent: int, config: Conf
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logs.configure(config.node.log_format, config.node.log_level)
-    target(name, *arguments)
+    target(owner, *arguments)
 
 
-def worker_main(name: str, config: Config, wake: Wakeups) -> None:
+def worker_main(owner: str, config: Config, wake: Wakeups) -> None:
     """A worker process."""
     from radanon_node.pipeline.worker import run_worker
 
-    run_worker(config, owner_name(name, os.getpid()), wake.stop, wake.received, wake.released)
+    run_worker(config, owner, wake.stop, wake.received, wake.released)
 
 
-def sender_main(name: str, config: Config, wake: Wakeups) -> None:
+def sender_main(owner: str, config: Config, wake: Wakeups) -> None:
     """The sender process."""
     from radanon_node.network.sender import Sender
 
     ledger, spool = open_store(config)
-    Sender(config, ledger, spool, ledger.seal, wake.released, owner_name(name, os.getpid())).run(wake.stop)
+    Sender(config, ledger, spool, ledger.seal, wake.released, owner).run(wake.stop)

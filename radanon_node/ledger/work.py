@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 
 from radanon_node.errors import Reason, StorageError
-from radanon_node.ledger.database import Database, claimed, storable
+from radanon_node.ledger.database import Database, claimed, count_delivered, storable
 from radanon_node.ledger.faults import point
-from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases
+from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
 from radanon_node.ledger.types import (
     DeliveryItem,
     DeliveryState,
@@ -24,6 +25,7 @@ from radanon_node.ledger.types import (
     WorkItem,
 )
 
+_TALLY_ROWS = 500
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
@@ -111,6 +113,12 @@ class Work(Database):
                     update(table).where(table.c.owner == owner, table.c.state == state).values(state=then, due=now(), owner=None)
                     .returning(table.c.id)).all())
         return given
+
+    def owners(self) -> set[str]:
+        """Who holds claims at present; a starting node gives back those of its own dead processes (`give_back`)."""
+        with self._read() as connection:
+            return {str(owner) for table in (instances, deliveries)
+                    for owner in connection.scalars(select(table.c.owner).where(table.c.owner.isnot(None)).distinct())}
 
     def finish(self, outcomes: Sequence[Finished]) -> list[int]:
         """Write what became of work items, in one transaction.
@@ -205,18 +213,29 @@ class Work(Database):
                 select(instances.c.id, instances.c.file, instances.c.content, instances.c.transfer_syntax_uid)
                 .where(PURGEABLE, instances.c.closed_at <= now() - originals_after)
                 .order_by(instances.c.closed_at, instances.c.id).limit(limit)).all()
+            tallied = int(connection.scalar(select(func.count()).select_from(tally)) or 0)
         self._store_digests(originals)
         point("purge.before_remove")
         for row in [*released, *originals]:
             self.spool.remove(row.file)
         point("purge.after_remove")
-        with self._write() as connection:
-            for table, column, rows in ((releases, releases.c.instance_id, [row.instance_id for row in released]),
-                                        (instances, instances.c.id, [row.id for row in originals])):
-                if rows:
-                    connection.execute(update(table).where(column.in_(rows)).values(file=None))
-        point("purge.after_mark")
+        if released or originals:
+            with self._write() as connection:
+                for table, column, ids in ((releases, releases.c.instance_id, [row.instance_id for row in released]),
+                                           (instances, instances.c.id, [row.id for row in originals])):
+                    connection.execute(update(table).where(column.in_(ids)).values(file=None))
+            point("purge.after_mark")
+        if tallied > _TALLY_ROWS:
+            self._merge_tally()
         return len(released) + len(originals)
+
+    def _merge_tally(self) -> None:
+        merged: dict[str, Counter[str]] = {}
+        with self._write() as connection:
+            for row in connection.execute(delete(tally).returning(tally.c.kind, tally.c.name, tally.c.change)):
+                merged.setdefault(row.kind, Counter())[row.name] += row.change
+            for kind, counts in merged.items():
+                count_delivered(connection, kind, counts)
 
     def _store_digests(self, rows: Sequence[Any]) -> None:
         missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
@@ -247,18 +266,29 @@ class Work(Database):
         done = 0
         if rows_after is not None:
             fileless = ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None))
-            old = (select(instances.c.id)
+            old = (select(instances.c.id, instances.c.route, instances.c.state)
                    .where(CLOSED, instances.c.file.is_(None), instances.c.closed_at <= now() - rows_after, fileless)
                    .order_by(instances.c.closed_at).limit(limit))
             with self._write() as connection:
-                done += len(connection.execute(delete(instances).where(instances.c.id.in_(old)).returning(instances.c.id)).all())
+                rows = connection.execute(old.with_for_update(skip_locked=True)).all()
+                ids = [row.id for row in rows]
+                gone = connection.scalars(select(deliveries.c.destination).where(deliveries.c.instance_id.in_(ids),
+                                                                                 deliveries.c.state == DeliveryState.DELIVERED))
+                count_delivered(connection, "destination", _negative(Counter(gone)))
+                count_delivered(connection, "route", _negative(Counter(row.route for row in rows if row.state == State.DELIVERED)))
+                connection.execute(delete(instances).where(instances.c.id.in_(ids)))
+                done += len(ids)
         if receipts_after is not None:
-            old = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - receipts_after)
+            spent = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - receipts_after)
                    .order_by(releases.c.released_at).limit(limit))
             with self._write() as connection:
-                done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(old)).values(receipt=None)
+                done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(spent)).values(receipt=None)
                                                .returning(releases.c.instance_id)).all())
         return done
+
+
+def _negative(counts: Counter[str]) -> dict[str, int]:
+    return {name: -count for name, count in counts.items()}
 
 
 def _fresh_or_alone(rows: Sequence[Any]) -> list[int]:
