@@ -1,0 +1,311 @@
+"""``radanon bench gateway``: from a sender through a gateway until the archive has everything, in interleaved runs.
+
+Beside the node stand Orthanc with a Lua script that forwards and deletes, and a plain pass-through of pynetdicom that syncs each file
+before it acknowledges; neither of them de-identifies. RSNA CTP, the usual gateway of research networks, is not on any package index and is
+not in this run. The sender is DCMTK's storescu, the archive its storescp, both with Nagle's algorithm off.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
+from radanon_node.commands.bench_receive import free_port, program
+from radanon_node.errors import ConfigError
+from radanon_node.training.films_dicom import Invented, dx_dataset, encoded, invent
+
+_START_S = 120.0
+_PATIENCE_S, _PER_INSTANCE_S = 30.0, 1.0  # an archive that has not got everything by then will not
+_STATED_ABSENT = "RSNA CTP is not in this run: it cannot be obtained from a package index."
+_LUA = "function OnStoredInstance(instanceId, tags, metadata)\n  Delete(SendToModality(instanceId, 'archive'))\nend\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One column: `instances` of one kind over one association."""
+
+    name: str
+    instances: int
+
+
+def loads(quick: bool) -> list[Load]:
+    """CT of 512 x 512 (0.5 MB) and DX of 2560 x 2048 (10 MB), 16 bits allocated."""
+    return [Load("CT", 30 if quick else 300), Load("DX", 3 if quick else 24)]
+
+
+# -- what is sent -------------------------------------------------------------------------------------------------------------
+
+
+def _ct(person: Invented) -> Dataset:
+    """An original axial slice (PS3.3 A.3) with the header of a scanner in short."""
+    ds = Dataset()
+    ds.SpecificCharacterSet, ds.ImageType, ds.Modality = "ISO_IR 100", ["ORIGINAL", "PRIMARY", "AXIAL"], "CT"
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = person.study_date
+    ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = person.study_time
+    ds.AccessionNumber, ds.Manufacturer, ds.InstitutionName = person.accession, "SYNTHETIC SCANNERS", person.institution
+    ds.ReferringPhysicianName, ds.OperatorsName, ds.StationName = person.physician, person.physician, "CT-1"
+    ds.StudyDescription, ds.SeriesDescription, ds.ManufacturerModelName = "THORAX", "AX 1.0", "MODEL 1"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = person.name, person.patient_id, person.birth_date, "O"
+    ds.PatientAge, ds.PatientSize, ds.PatientWeight, ds.BodyPartExamined = "045Y", "1.75", "80", "CHEST"
+    ds.ScanOptions, ds.SliceThickness, ds.KVP, ds.DataCollectionDiameter = "HELICAL", "1", "120", "500"
+    ds.DeviceSerialNumber, ds.SoftwareVersions, ds.ProtocolName = "12345", "V1", "THORAX"
+    ds.ReconstructionDiameter, ds.GantryDetectorTilt, ds.TableHeight, ds.RotationDirection = "350", "0", "150", "CW"
+    ds.ExposureTime, ds.XRayTubeCurrent, ds.Exposure, ds.FilterType = "500", "200", "100", "BODY"
+    ds.ConvolutionKernel, ds.PatientPosition = "B30", "HFS"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = generate_uid(), generate_uid(), generate_uid()
+    ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, 1
+    ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PositionReferenceIndicator = [0, 0, 0], [1, 0, 0, 0, 1, 0], ""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, generate_uid()
+    ds.ReferencedImageSequence = [item]
+    request = Dataset()
+    request.RequestedProcedureDescription, request.ScheduledProcedureStepID = "CT THORAX", person.accession
+    ds.RequestAttributesSequence = [request]
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = 1, "MONOCHROME2", 512, 512
+    ds.PixelSpacing, ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = [0.7, 0.7], 16, 12, 11, 0
+    ds.WindowCenter, ds.WindowWidth, ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "40", "400", "-1024", "1", "HU"
+    ds.PixelData = np.add.outer(np.arange(512), np.arange(512)).astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.TransferSyntaxUID = ds.SOPClassUID, ExplicitVRLittleEndian
+    return ds
+
+
+def _dx(person: Invented) -> Dataset:
+    picture = np.add.outer(np.linspace(400, 1500, 2560), np.linspace(0, 900, 2048)).astype("<u2")
+    return dx_dataset(picture, 12, person)
+
+
+def _uid() -> str:
+    # Of one length, so that one can be put in another's place.
+    return str(generate_uid())[:56].rstrip(".").ljust(56, "1")
+
+
+class Films:
+    """The instances of a load; each writing is of new SOP Instance UIDs."""
+
+    def __init__(self, load: Load) -> None:
+        dataset = {"CT": _ct, "DX": _dx}[load.name](invent(np.random.default_rng(1)))
+        self._place, self._count = _uid(), load.instances
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(self._place)
+        self._data = encoded(dataset)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for number in range(self._count):
+            (folder / f"{number}.dcm").write_bytes(self._data.replace(self._place.encode(), _uid().encode()))
+
+
+# -- the gateways: each a context that yields its port, and forwards to the given one -------------------------------------------
+
+
+@contextmanager
+def _radanon(folder: Path, archive: int, detect: str) -> Iterator[int]:
+    """This node as a user starts it; `detect` as in ``pixels.detect``."""
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump({
+        "node": {"data_dir": str(folder / "var"), "log_format": "json"}, "listener": {"port": 0}, "web": {"enabled": False},
+        "routes": [{"ae_title": "BENCH", "profile": "p", "destinations": ["archive"]}],
+        "destinations": {"archive": {"host": "127.0.0.1", "port": archive, "ae_title": "ARCHIVE"}},
+        "profiles": {"p": {"tags": {"options": ["clean_pixel_data", "retain_longitudinal_modified_dates"]}, "pixels": {"detect": detect}}},
+    }))
+    log = folder / "log.json"
+    with log.open("wb") as sink:
+        process = subprocess.Popen([sys.executable, "-m", "radanon_node", "serve", "--config", str(config)], stdout=sink, stderr=sink)
+    try:
+        yield _ready(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(process: subprocess.Popen[bytes], log: Path) -> int:
+    limit = time.monotonic() + _START_S
+    while time.monotonic() < limit and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if '"event": "ready"' in line:
+                port: int = json.loads(line)["port"]
+                return port
+        time.sleep(0.05)
+    raise ConfigError(f"bench: the node does not start: {log.read_text()[-300:]}")
+
+
+@contextmanager
+def _orthanc(folder: Path, archive: int) -> Iterator[int]:
+    binary = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if binary is None:
+        raise ConfigError("bench: Orthanc is not installed")
+    port, settings = free_port(), folder / "orthanc.json"
+    (folder / "forward.lua").write_text(_LUA)
+    settings.write_text(json.dumps({
+        "StorageDirectory": str(folder / "store"), "IndexDirectory": str(folder / "store"), "DicomPort": port, "DicomAet": "BENCH",
+        "HttpServerEnabled": False, "LuaScripts": [str(folder / "forward.lua")],
+        "DicomModalities": {"archive": ["ARCHIVE", "127.0.0.1", archive]},
+    }))
+    with program([binary, settings], port):
+        yield port
+
+
+def _pass_through(folder: Path, archive: int, ready: Connection) -> None:
+    """pynetdicom: keep, sync, acknowledge; another thread sends what was kept over an association that stays open."""
+    from pynetdicom import AE, AllStoragePresentationContexts, StoragePresentationContexts, evt
+
+    kept: queue.Queue[Path] = queue.Queue()
+
+    def keep(event: Any) -> int:
+        path = folder / str(event.request.AffectedSOPInstanceUID)
+        with path.open("wb") as file:
+            file.write(event.encoded_dataset())
+            file.flush()
+            os.fsync(file.fileno())
+        kept.put(path)
+        return 0
+
+    def forward() -> None:
+        caller = AE("BENCH")
+        caller.requested_contexts = StoragePresentationContexts
+        association = caller.associate("127.0.0.1", archive, ae_title="ARCHIVE")
+        while True:
+            path = kept.get()
+            association.send_c_store(str(path))
+            path.unlink()
+
+    entity = AE("BENCH")
+    entity.supported_contexts = AllStoragePresentationContexts
+    threading.Thread(target=forward, daemon=True).start()
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
+    if server is None or server.socket is None:
+        raise ConfigError("bench: pynetdicom does not listen")
+    ready.send(server.socket.getsockname()[1])
+    ready.recv()
+    os._exit(0)
+
+
+@contextmanager
+def _pynetdicom(folder: Path, archive: int) -> Iterator[int]:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_pass_through, args=(folder, archive, there), daemon=True)
+    process.start()
+    try:
+        if not here.poll(_START_S):
+            raise ConfigError("bench: the pass-through does not start")
+        yield here.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+_GATEWAYS: Mapping[str, Any] = {
+    "radanon, tags scrubbed and verified": lambda folder, archive: _radanon(folder, archive, "off"),
+    "radanon, tags and pixels": lambda folder, archive: _radanon(folder, archive, "auto"),
+    "Orthanc + Lua forwarder, no de-identification": _orthanc,
+    "pynetdicom pass-through, durable, no de-identification": _pynetdicom,
+}
+
+
+# -- the measurement ----------------------------------------------------------------------------------------------------------
+
+
+def _through(port: int, films: Path, archive: Path, count: int) -> float | None:
+    """Send `films`, wait until `archive` has as many files; instances per second, None if they do not come."""
+    begun = time.perf_counter()
+    sender = subprocess.Popen(["storescu", "-R", "-aec", "BENCH", "127.0.0.1", str(port), "+sd", str(films)],
+                              env=os.environ | {"TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while sum(1 for _ in os.scandir(archive)) < count:
+        if time.perf_counter() - begun > _PATIENCE_S + _PER_INSTANCE_S * count or sender.poll() not in (None, 0):
+            sender.kill()
+            sender.wait()
+            return None
+        time.sleep(0.005)
+    seconds = time.perf_counter() - begun
+    sender.wait()
+    for path in archive.iterdir():
+        path.unlink()
+    return count / seconds
+
+
+def measure(quick: bool = False) -> dict[str, Any]:
+    """Run everything: ``{"loads": [...], "runs": {gateway: {load: [figures]}}, "load": [before, after], "absent": [...]}``."""
+    storescp = shutil.which("storescp")
+    if storescp is None or shutil.which("storescu") is None:
+        raise ConfigError("bench: DCMTK is not installed (apt install dcmtk)")
+    columns, average = loads(quick), [os.getloadavg()[0]]
+    runs: dict[str, dict[str, list[float]]] = {name: {load.name: [] for load in columns} for name in _GATEWAYS}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="radanon-bench-")))
+        running: dict[str, tuple[int, Path]] = {}
+        missed: list[tuple[str, str]] = []
+        for number, (name, gateway) in enumerate(_GATEWAYS.items()):
+            place, archive, port = folder / f"gateway-{number}", folder / f"archive-{number}", free_port()
+            place.mkdir()
+            archive.mkdir()
+            stack.enter_context(program([storescp, "--fork", "-pdu", "131072", "-od", archive, str(port)], port))
+            running[name] = (stack.enter_context(gateway(place, port)), archive)
+        for load in columns:
+            films = Films(load)
+            for repetition in range(2 if quick else 4):
+                for name, (port, archive) in running.items():
+                    if (name, load.name) in missed:
+                        continue
+                    films.write(folder / "films")
+                    figure = _through(port, folder / "films", archive, load.instances)
+                    shutil.rmtree(folder / "films")
+                    if figure is None:
+                        missed.append((name, load.name))
+                    elif repetition:  # the first is the warm-up
+                        runs[name][load.name].append(figure)
+    return {"loads": [asdict(load) for load in columns], "runs": runs, "load": [*average, os.getloadavg()[0]], "absent": [_STATED_ABSENT]}
+
+
+def table(measured: dict[str, Any]) -> str:
+    """Medians in instances per second as Markdown, in brackets times the pass-through."""
+    names = [load["name"] for load in measured["loads"]]
+    lines = ["| gateway | " + " | ".join(f"{name} (instances/s)" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    reference = list(measured["runs"].values())[-1]
+    for gateway, figures in measured["runs"].items():
+        cells = [_cell(figures[name], reference[name]) for name in names]
+        lines.append(f"| {gateway} | " + " | ".join(cells) + " |")
+    lines.append(f"\nMedians of {len(reference[names[0]])} interleaved runs, one association; in brackets: times the pass-through. "
+                 f"Load average {measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after. {_STATED_ABSENT}")
+    return "\n".join(lines)
+
+
+def _cell(figures: list[float], reference: list[float]) -> str:
+    if not figures:
+        return "did not deliver all"
+    median = statistics.median(figures)
+    return f"{median:.0f} ({median / statistics.median(reference):.1f}x)" if reference else f"{median:.0f}"
+
+
+def run(quick: bool = False, json_file: Path | None = None) -> str:
+    """Measure; returns a Markdown table, and writes all runs as JSON if a file is given."""
+    measured = measure(quick)
+    if json_file is not None:
+        json_file.write_text(json.dumps(measured, indent=2), encoding="utf-8")
+    return table(measured)
