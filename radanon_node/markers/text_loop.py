@@ -23,9 +23,10 @@ from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Verdi
 LEAST_STROKE = 36
 """Gray levels that a stroke must differ from what is beside it to be seen as one."""
 _STROKE_WIDTH = 9  # pixels; the fine structure looked at is narrower
-_LEAST_PIXELS = 6  # of new strokes in a block of 32 x 32
+_LEAST_PIXELS, _LEAST_IN_TEXTURE = 6, 20  # of new strokes in a block of 32 x 32; texture has some by chance
 _TEXTURE_SHARE = 0.10  # of a block that changes between key frames: above it, the change is texture and not a drawn line
 _TEXTURE_MARGIN = 1.15
+_TEXTURE_LIMIT = 110  # gray levels: crisper strokes are always searched, however wild the texture
 _SAME_BOX = 0.8
 
 
@@ -140,6 +141,7 @@ class _Watch:
         rows, columns = keys[0].shape
         self._shape = (-(-rows // BLOCK), -(-columns // BLOCK))
         self._searched = [*keys, keys[0].copy()]
+        self._least = np.full(self._shape, _LEAST_PIXELS)
         covered = np.zeros((rows, columns), np.bool_)
         for region in static:
             if region.verdict is Verdict.REDACT:
@@ -153,12 +155,13 @@ class _Watch:
         rows, columns = covered.shape
         moves = np.zeros((rows, columns), np.bool_)
         for one, other in pairwise(keys):
-            moves |= cv2.absdiff(one, other) > LEAST_STROKE // 2
+            moves |= cv2.absdiff(one, other) > LEAST_STROKE // 4
         moves &= ~covered
         height, width = self._shape
         padded = np.zeros((height * BLOCK, width * BLOCK), np.bool_)
         padded[:rows, :columns] = moves
         texture = _blocks(padded).mean(axis=(1, 3)) > _TEXTURE_SHARE
+        self._least[texture] = _LEAST_IN_TEXTURE
         limits = np.full(self._shape, LEAST_STROKE, np.float32)
         if texture.any():
             strokes = np.zeros((len(keys), *padded.shape), np.uint8)
@@ -168,7 +171,7 @@ class _Watch:
                 values = strokes[:, y * BLOCK:(y + 1) * BLOCK, x * BLOCK:(x + 1) * BLOCK]
                 limits[y, x] = max(LEAST_STROKE, _TEXTURE_MARGIN * float(np.percentile(values, 99.5)))
             limits = np.maximum(limits, np.where(texture, cv2.dilate(limits, np.ones((3, 3), np.uint8)), 0))
-        full = np.repeat(np.repeat(np.minimum(limits, 250), BLOCK, axis=0), BLOCK, axis=1)
+        full = np.repeat(np.repeat(np.minimum(limits, _TEXTURE_LIMIT), BLOCK, axis=0), BLOCK, axis=1)
         return full[:rows, :columns].astype(np.uint8)
 
     def new_parts(self, frame: GrayFrame) -> list[Box]:
@@ -183,10 +186,11 @@ class _Watch:
             new &= np.abs(here - searched[ys, xs]) > limit
         height, width = self._shape
         counts = np.bincount((ys[new] // BLOCK) * width + xs[new] // BLOCK, minlength=height * width).reshape(self._shape)
-        if counts.max(initial=0) < _LEAST_PIXELS:
+        wanted = counts >= self._least
+        if not wanted.any():
             return []
         # One block more on every side: strokes at a block's edge belong to text that goes on beside it.
-        wanted = cv2.dilate((counts >= _LEAST_PIXELS).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+        wanted = cv2.dilate(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
         rows, columns = frame.shape
         return [Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(rows, columns)
                 for part in busy_parts(wanted, 1024 // BLOCK)]
