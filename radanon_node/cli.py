@@ -25,7 +25,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deliveries": ("deliveries", "list or retry deliveries"),
     "doctor": ("doctor", "check configuration, keys, weights, OCR, disk, GPU and destinations"),
     "hash-password": ("hash_password", "make a password hash for web.auth"),
-    "export-map": ("export_map", "write the encrypted re-identification map of a folder's patients"),
     "synthesize": ("synthesize", "draw synthetic films or screens with markers and labels"),
     "train": ("train", "train the marker detector"),
     "finetune": ("finetune", "adapt the marker detector to about 20 local films"),

@@ -11,6 +11,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool]
     return Ledger(config.ledger_url, key, spool, config.worker.attempts), spool
 
 
-ROLES = ("listener", "worker", "sender")
+ROLES = ("listener", "worker", "sender", "web")
 
 
 @dataclass(slots=True)
@@ -115,6 +116,7 @@ class Node:
             raise ConfigError("routes: none are configured; every association would be rejected")
         if "worker" in self.roles:
             find_weights(self.config.worker.weights, self.config.worker.weights_sha256)  # a wrong hash ends here, not on the first film
+        self._check_web_port()
         new_key = not self.config.node.key_path.exists()
         ledger, spool = open_store(self.config, create_key=True)
         if new_key:
@@ -160,6 +162,17 @@ class Node:
         log.info("stopped")
         return 0
 
+    def _check_web_port(self) -> None:
+        """A taken port is one clear line now, not a web process that dies again and again."""
+        web = self.config.web
+        if "web" not in self.roles or not web.enabled:
+            return
+        try:
+            with socket.create_server((web.host, web.port)):
+                pass
+        except OSError as error:
+            raise ConfigError(f"web.port: cannot listen on {web.host}:{web.port}: {error.strerror}") from None
+
     def _listener(self, ledger: Ledger, spool: Spool, wake: Wakeups) -> Any:
         from radanon_node.network.listener import Listener
 
@@ -171,6 +184,8 @@ class Node:
             children += [Child(f"worker-{index + 1}", worker_main, (self.config, wake)) for index in range(worker_count(self.config))]
         if "sender" in self.roles:
             children.append(Child("sender", sender_main, (self.config, wake)))
+        if "web" in self.roles and self.config.web.enabled:
+            children.append(Child("web", web_main, (self.config, wake)))
         return children
 
     def _start(self, child: Child, context: Any) -> None:
@@ -270,3 +285,11 @@ def sender_main(owner: str, config: Config, wake: Wakeups) -> None:
 
     ledger, spool = open_store(config)
     Sender(config, ledger, spool, ledger.seal, wake.released, owner).run(wake.stop)
+
+
+def web_main(owner: str, config: Config, wake: Wakeups) -> None:
+    """The web process."""
+    from radanon_node.web.app import serve
+
+    ledger, _ = open_store(config)
+    serve(config, ledger, load_key(config.node.key_path, create=False), wake.stop.is_set)

@@ -280,6 +280,8 @@ class Config(Settings):
         loopback = self.web.host in ("127.0.0.1", "::1", "localhost")
         if self.web.enabled and not loopback and self.web.tls is None and not self.web.insecure:
             problems.append("web.host: off the loopback needs web.tls, or web.insecure: true behind a TLS proxy")
+        if self.web.enabled and not loopback and not self.web.auth:
+            problems.append("web.auth: off the loopback needs at least one user")
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from typing import Any
 
 from rich.console import Console
@@ -11,9 +10,8 @@ from rich.table import Table
 
 from radanon_node.commands.common import add_config_argument, load_config, print_json
 from radanon_node.errors import EXIT_OK
-from radanon_node.ledger.ledger import Ledger
 from radanon_node.node import open_store
-from radanon_node.settings import Config
+from radanon_node.status import full_status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +28,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(status)
     return EXIT_OK
-
-
-def full_status(config: Config, ledger: Ledger) -> dict[str, Any]:
-    """The ledger's counts, with every configured route and destination named, and the disk."""
-    status = ledger.status()
-    for route in config.routes:
-        status["routes"].setdefault(route.ae_title, dict.fromkeys(status["states"], 0))
-    for name in config.destinations:
-        status["destinations"].setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
-    status["disk"] = {"free": shutil.disk_usage(config.spool_dir).free, "min_free": config.listener.min_free_disk}
-    return status
 
 
 def _print(status: dict[str, Any]) -> None:

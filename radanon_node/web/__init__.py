@@ -1,0 +1,1 @@
+"""Status pages, health and metrics over HTTP. Nothing here shows an identity; originals are never served."""
