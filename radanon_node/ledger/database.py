@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
-from radanon_node.ledger.schema import audit, instances, now, releases
+from radanon_node.ledger.schema import audit, instances, now, releases, tally
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 
@@ -80,6 +80,13 @@ class Database:
                delivery_id: int | None = None) -> None:
         connection.execute(insert(audit).values(at=now(), who=storable(who), action=action, reason=storable(reason),
                                                 instance_id=instance_id, delivery_id=delivery_id))
+
+
+def count_delivered(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:
+    """Add to the tally of delivered instances per ``route`` or deliveries per ``destination``, in the transaction that changes the rows."""
+    rows = [{"kind": kind, "name": name, "change": count} for name, count in counts.items() if count]
+    if rows:
+        connection.execute(insert(tally), rows)
 
 
 class Claimed(Protocol):

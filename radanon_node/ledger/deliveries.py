@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
-from radanon_node.ledger.database import Database, claimed, storable
-from radanon_node.ledger.schema import deliveries, destinations, instances, now, releases
+from radanon_node.ledger.database import Database, claimed, count_delivered, storable
+from radanon_node.ledger.schema import UNDELIVERED, deliveries, destinations, instances, now, releases
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
 _CHUNK = 500
@@ -113,6 +114,8 @@ class Deliveries(Database):
             for result in wanted:
                 if result.item.id in held:
                     alike.setdefault((result.outcome, result.delay, result.detail), []).append(result.item.id)
+            count_delivered(connection, "destination", Counter(
+                result.item.destination for result in wanted if result.outcome == "delivered" and result.item.id in held))
             for (outcome, delay, detail), ids in alike.items():
                 connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(_outcome(outcome, delay, detail)))
             self._close(connection, touched)
@@ -145,10 +148,13 @@ class Deliveries(Database):
                 mine = select(releases.c.instance_id).where(releases.c.sop_instance_uid.in_(uids))
                 touched = sorted(set(connection.scalars(mine)))
                 connection.execute(select(instances.c.id).where(instances.c.id.in_(touched)).order_by(instances.c.id).with_for_update())
-                changed += len(connection.execute(
+                found = len(connection.execute(
                     update(deliveries).where(deliveries.c.destination == destination, deliveries.c.instance_id.in_(touched),
                                              deliveries.c.state == DeliveryState.SENT)
                     .values(owner=None, changed_at=now(), **values).returning(deliveries.c.id)).all())
+                if uids is committed:
+                    count_delivered(connection, "destination", {destination: found})
+                changed += found
                 self._close(connection, touched)
         return changed
 
@@ -165,10 +171,11 @@ class Deliveries(Database):
         done = (instances.c.id.in_(instance_ids), instances.c.state == State.RELEASED, ~is_open)
         connection.execute(update(instances).where(*done, has_failed).values(
             state=State.FAILED, closed_at=now(), detail="a destination did not take it; see deliveries"))
-        delivered = list(connection.scalars(update(instances).where(*done).values(
-            state=State.DELIVERED, closed_at=now()).returning(instances.c.id)))
+        delivered = connection.execute(update(instances).where(*done).values(
+            state=State.DELIVERED, closed_at=now()).returning(instances.c.id, instances.c.route)).all()
         if delivered:
-            connection.execute(update(releases).where(releases.c.instance_id.in_(delivered)).values(closed_at=now()))
+            connection.execute(update(releases).where(releases.c.instance_id.in_([row.id for row in delivered])).values(closed_at=now()))
+            count_delivered(connection, "route", Counter(row.route for row in delivered))
 
     def destination_state(self, name: str, up: bool) -> None:
         """Record whether a destination answers; `status` shows it."""
@@ -184,8 +191,11 @@ class Deliveries(Database):
         query = (select(columns.id, columns.instance_id, columns.destination, columns.state, columns.attempts, columns.detail, columns.due,
                         releases.c.sop_instance_uid)
                  .join(releases, releases.c.instance_id == columns.instance_id)
-                 .where(columns.id > after, columns.state == state if state else columns.state != DeliveryState.DELIVERED)
-                 .order_by(columns.id).limit(limit))
+                 .where(columns.id > after).order_by(columns.id).limit(limit))
+        if state != DeliveryState.DELIVERED:
+            query = query.where(UNDELIVERED)
+        if state is not None:
+            query = query.where(columns.state == state)
         if destination is not None:
             query = query.where(columns.destination == destination)
         with self._read() as connection:

@@ -10,7 +10,18 @@ from sqlalchemy import func, select
 from radanon_node.ledger.admission import Admissions
 from radanon_node.ledger.deliveries import Deliveries
 from radanon_node.ledger.quarantine import Quarantine
-from radanon_node.ledger.schema import OPEN, PRIMARY, deliveries, destinations, instances, now, releases
+from radanon_node.ledger.schema import (
+    OPEN,
+    PRIMARY,
+    UNDELIVERED,
+    UNDELIVERED_INSTANCE,
+    deliveries,
+    destinations,
+    instances,
+    now,
+    releases,
+    tally,
+)
 from radanon_node.ledger.types import DeliveryState, State
 from radanon_node.ledger.work import Work
 
@@ -47,14 +58,22 @@ class Ledger(Admissions, Work, Deliveries, Quarantine):
         places: dict[str, dict[str, Any]] = {}
         with self._read() as connection:
             for route, state, count in connection.execute(
-                    select(instances.c.route, instances.c.state, func.count()).group_by(instances.c.route, instances.c.state)):
+                    select(instances.c.route, instances.c.state, func.count()).where(UNDELIVERED_INSTANCE)
+                    .group_by(instances.c.route, instances.c.state)):
                 states[state] += count
                 routes.setdefault(route, dict.fromkeys(map(str, State), 0))[state] = count
             for name, state, count in connection.execute(
-                    select(deliveries.c.destination, deliveries.c.state, func.count())
+                    select(deliveries.c.destination, deliveries.c.state, func.count()).where(UNDELIVERED)
                     .group_by(deliveries.c.destination, deliveries.c.state)):
                 place = places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
-                place[state if state in (DeliveryState.DELIVERED, DeliveryState.FAILED) else "waiting"] += count
+                place["failed" if state == DeliveryState.FAILED else "waiting"] += count
+            for kind, name, count in connection.execute(select(tally.c.kind, tally.c.name, func.sum(tally.c.change))
+                                                        .group_by(tally.c.kind, tally.c.name)):
+                if kind == "route":
+                    states[State.DELIVERED] += int(count)
+                    routes.setdefault(name, dict.fromkeys(map(str, State), 0))[State.DELIVERED] = int(count)
+                else:
+                    places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})["delivered"] = int(count)
             for name, up in connection.execute(select(destinations.c.name, destinations.c.up)):
                 places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})["up"] = bool(up)
             oldest = connection.scalar(select(now() - func.min(instances.c.received_at))

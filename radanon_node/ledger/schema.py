@@ -7,6 +7,7 @@ where it is not: a claim costs the same beside a million finished rows.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -69,6 +70,8 @@ CONFLICTING = text("conflict")
 OPEN = text("instances.state IN ('received', 'processing', 'released')")
 ASIDE = text("instances.state IN ('quarantined', 'failed')")
 PURGEABLE = text("instances.state IN ('delivered', 'dropped') AND instances.file IS NOT NULL")
+UNDELIVERED_INSTANCE = text("instances.state <> 'delivered'")
+UNDELIVERED = text("deliveries.state <> 'delivered'")
 CLOSED = text("instances.state IN ('delivered', 'dropped')")
 HAS_RECEIPT = text("releases.receipt IS NOT NULL")
 RELEASE_PURGEABLE = text("releases.file IS NOT NULL AND releases.closed_at IS NOT NULL")
@@ -76,7 +79,7 @@ RELEASE_PURGEABLE = text("releases.file IS NOT NULL AND releases.closed_at IS NO
 
 def _partial(condition: Any) -> dict[str, Any]:
     # In an index's own condition the columns stand without their table's name.
-    bare = text(condition.text.replace("instances.", "").replace("releases.", "")) if hasattr(condition, "text") else condition
+    bare = text(re.sub(r"\b(instances|releases|deliveries)\.", "", condition.text)) if hasattr(condition, "text") else condition
     return {"postgresql_where": bare, "sqlite_where": bare}
 
 
@@ -111,7 +114,7 @@ Index("instances_one", instances.c.sop_index, unique=True, **_partial(PRIMARY))
 Index("instances_conflict", instances.c.sop_index, instances.c.content, unique=True, **_partial(CONFLICTING))
 Index("instances_file", instances.c.file)
 Index("instances_owner", instances.c.owner, **_partial(instances.c.owner.isnot(None)))
-Index("instances_state", instances.c.route, instances.c.state)
+Index("instances_state", instances.c.route, instances.c.state, **_partial(UNDELIVERED_INSTANCE))
 Index("instances_open", instances.c.received_at, **_partial(OPEN))
 Index("instances_aside", instances.c.id, **_partial(ASIDE))
 Index("instances_closed", instances.c.closed_at, **_partial(CLOSED))
@@ -157,13 +160,23 @@ Index("deliveries_study", deliveries.c.destination, deliveries.c.study_key, deli
       **_partial(deliveries.c.due.isnot(None)))
 Index("deliveries_one", deliveries.c.instance_id, deliveries.c.destination, unique=True)
 Index("deliveries_owner", deliveries.c.owner, **_partial(deliveries.c.owner.isnot(None)))
-Index("deliveries_state", deliveries.c.destination, deliveries.c.state)
+Index("deliveries_state", deliveries.c.destination, deliveries.c.state, **_partial(UNDELIVERED))
+Index("deliveries_list", deliveries.c.id, **_partial(UNDELIVERED))
 
 destinations = Table(
     "destinations", metadata,
     Column("name", Text, primary_key=True),
     Column("up", Boolean, nullable=False),
     Column("changed_at", Double, nullable=False),
+)
+
+# How much has been delivered, as differences: appended by each transaction (none waits for another), merged now and then.
+tally = Table(
+    "tally", metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", Text, nullable=False),  # route: instances; destination: deliveries
+    Column("name", Text, nullable=False),
+    Column("change", BigInteger, nullable=False),
 )
 
 audit = Table(

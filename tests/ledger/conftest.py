@@ -122,8 +122,8 @@ class Hands:
         return {state: n for state, n in self.ledger.status()["states"].items() if n}
 
     def files(self) -> set[str]:
-        self.spool.rest()
-        return {path.relative_to(self.root).as_posix() for path in self.root.rglob("*.dcm")}
+        """Files with something in them: the spool keeps a few empty ones ready."""
+        return {path.relative_to(self.root).as_posix() for path in self.root.rglob("*.dcm") if path.stat().st_size}
 
     def state(self, instance_id: int) -> str:
         return str(self.sql("SELECT state FROM instances WHERE id = :id", id=instance_id)[0][0])

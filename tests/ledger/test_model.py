@@ -8,11 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from radanon_node.errors import Reason
+from radanon_node.ledger import work
 from radanon_node.ledger.types import DeliveryItem, HeldItem, RetryItem, WorkItem
 
 DESTINATIONS = ("archive", "copy")
@@ -28,7 +30,8 @@ class Life(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="radanon-model-"))
         self.hands = self.hands_class(f"sqlite:///{self.folder / 'ledger.sqlite'}", self.folder / "spool", attempts=3)
         self.states: dict[int, str] = {}
-        self.bodies: dict[tuple[str, bytes], int] = {}
+        self.first: dict[str, tuple[bytes, int]] = {}
+        self.conflicts: dict[tuple[str, bytes], int] = {}
         self.claims: dict[int, WorkItem] = {}
         self.sending: dict[int, DeliveryItem] = {}
         self.delivered: Counter[tuple[int, str]] = Counter()
@@ -40,13 +43,17 @@ class Life(RuleBasedStateMachine):
     @rule(uid=st.sampled_from(["1.1", "1.2", "1.3", "1.4"]), body=st.sampled_from([b"a", b"a", b"b"]))
     def arrive(self, uid: str, body: bytes) -> None:
         (admission,) = self.hands.ledger.admit([self.hands.arrival(uid, body=body)])
-        if (uid, body) in self.bodies:
-            assert (admission.outcome, admission.id) == ("duplicate", self.bodies[uid, body])
-            return
-        conflict = any(other == uid for other, _ in self.bodies)
-        assert admission.outcome == ("conflict" if conflict else "new")
-        self.bodies[uid, body] = admission.id
-        self.states[admission.id] = "quarantined" if conflict else "received"
+        if uid not in self.first:
+            assert admission.outcome == "new"
+            self.first[uid] = body, admission.id
+            self.states[admission.id] = "received"
+        elif self.first[uid][0] == body or (uid, body) in self.conflicts:
+            known = self.first[uid][1] if self.first[uid][0] == body else self.conflicts[uid, body]
+            assert (admission.outcome, admission.id) == ("duplicate", known)
+        else:
+            assert admission.outcome == "conflict"
+            self.conflicts[uid, body] = admission.id
+            self.states[admission.id] = "quarantined"
 
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
@@ -123,6 +130,24 @@ class Life(RuleBasedStateMachine):
     def purge(self) -> None:
         self.hands.ledger.purge()
 
+    @rule()
+    def expire(self) -> None:
+        self.hands.ledger.purge()
+        self.hands.ledger.expire(0.0, None)
+        left = {row[0] for row in self.hands.sql("SELECT id FROM instances")}
+        for gone in set(self.states) - left:
+            assert self.states.pop(gone) in ("delivered", "dropped")
+        self.first = {uid: first for uid, first in self.first.items() if first[1] in left}
+        self.conflicts = {key: one for key, one in self.conflicts.items() if one in left}
+        self.delivered = Counter({key: n for key, n in self.delivered.items() if key[0] in left})
+
+    @invariant()
+    def the_status_counts_what_is_there(self) -> None:
+        status = self.hands.ledger.status()
+        assert {state: n for state, n in status["states"].items() if n} == Counter(self.states.values())
+        counted = {name: place["delivered"] for name, place in status["destinations"].items() if place["delivered"]}
+        assert counted == Counter(destination for (_, destination), n in self.delivered.items() if n)
+
     @invariant()
     def every_instance_is_in_its_state_and_has_its_files(self) -> None:
         rows = self.hands.sql("SELECT i.id, i.state, i.file, r.file, i.content IS NOT NULL FROM instances i"
@@ -139,7 +164,8 @@ class Life(RuleBasedStateMachine):
         assert files == {name for row in rows for name in (row[2], row[3]) if name}
 
 
-def test_life(sqlite_hands: Any) -> None:
+def test_life(sqlite_hands: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_TALLY_ROWS", 3)
     Life.hands_class = type(sqlite_hands)
     from hypothesis.stateful import run_state_machine_as_test
 

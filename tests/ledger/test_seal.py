@@ -66,6 +66,7 @@ def test_a_folder_as_key_file_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_sealed_text_opens_with_its_key_alone(text: str) -> None:
     sealed = SEAL.encrypt(text)
     assert SEAL.decrypt(sealed) == text
@@ -101,7 +102,7 @@ def part10(body: bytes, version: str) -> bytes:
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_content_digest_is_of_the_data_set_and_its_syntax(one: bytes, other: bytes) -> None:
     digest = SEAL.content_digest(part10(one, "A"), "1.2")
     assert digest == SEAL.content_digest(part10(one, "LONGER NAME"), "1.2")
@@ -111,6 +112,7 @@ def test_the_content_digest_is_of_the_data_set_and_its_syntax(one: bytes, other:
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_anything_else_is_taken_whole(data: bytes) -> None:
     assert dataset_offset(memoryview(data)) == 0
     lying = bytes(128) + b"DICM\2\0\0\0UL\4\0\xff\xff\xff\x7f" + data

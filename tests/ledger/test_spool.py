@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radanon_node.errors import ConfigError, DiskLow, StorageError
@@ -74,6 +74,7 @@ def test_an_aborted_file_is_gone_and_a_sealed_one_stays(tmp_path: Path, spool: S
 
 
 @given(st.lists(st.binary(max_size=5000), max_size=8))
+@settings(max_examples=30, deadline=None)
 def test_released_files_are_stored_whole_and_in_order(datas: list[bytes]) -> None:
     shared = _shared_spool()
     names = shared.store_all(datas)
