@@ -116,7 +116,9 @@ def test_references_by_position_stay_true(report, run, make_scrubber):
 
 
 def test_acquisition_context_is_empty_where_type_2(new_dataset, run, make_scrubber):
-    before = new_dataset(DX, Modality="DX", AcquisitionContextSequence=Sequence([node("TEXT", ("1", "99", "Who"), TextValue="by Oyelaran")]))
+    before = new_dataset(
+        DX, Modality="DX", AcquisitionContextSequence=Sequence([node("TEXT", ("1", "99", "Who"), TextValue="by Oyelaran")])
+    )
     assert len(run(before).after.AcquisitionContextSequence) == 0
     (item,) = run(before, make_scrubber("clean_structured_content")).after.AcquisitionContextSequence
     assert item.TextValue == "by"
@@ -137,4 +139,7 @@ def test_graphics_are_taken_out_or_cleaned(state, run, make_scrubber):
     assert basic.GraphicLayer == "NOTES" and "TextObjectSequence" not in basic and basic.GraphicObjectSequence[0].GraphicType == "POINT"
     cleaned = run(state, make_scrubber("clean_graphics", "clean_descriptors")).after.GraphicAnnotationSequence[0]
     assert cleaned.TextObjectSequence[0].UnformattedTextValue == "nodule"
-    assert run(state, make_scrubber("clean_graphics")).after.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "ANONYMIZED"
+    assert (
+        run(state, make_scrubber("clean_graphics")).after.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
+        == "ANONYMIZED"
+    )

@@ -53,7 +53,9 @@ def test_forms_of_date_times(text, moved):
     assert dates.shift_datetime(text, 1) == moved
 
 
-@pytest.mark.parametrize(("text", "capped"), [("089Y", "089Y"), ("090Y", "090Y"), ("104Y", "090Y"), ("012M", "012M"), ("old", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "capped"), [("089Y", "089Y"), ("090Y", "090Y"), ("104Y", "090Y"), ("012M", "012M"), ("old", None), ("", None)]
+)
 def test_ages_over_89_are_one_group(text, capped):
     assert dates.cap_age(text) == capped
 
@@ -67,14 +69,21 @@ def test_one_shift_per_patient_at_every_depth(new_dataset, run, make_scrubber):
     scrubber = make_scrubber("retain_longitudinal_modified_dates")
     item = Dataset()
     item.ContentDate, item.DateTime = "20240110", "20240110111213.5"
-    one = new_dataset(StudyDate="20240102", SeriesDate="20240103", AcquisitionDateTime="20240104101112", StudyTime="101112.5",
-                      PerformedProcedureCodeSequence=Sequence([item]), TimezoneOffsetFromUTC="-0500", PatientBirthDate="19500101")  # fmt: skip
+    one = new_dataset(StudyDate="20240102", SeriesDate="20240103", AcquisitionDateTime="20240104101112", StudyTime="101112.5")
+    one.PerformedProcedureCodeSequence = Sequence([item])
+    one.TimezoneOffsetFromUTC, one.PatientBirthDate = "-0500", "19500101"
     two = new_dataset(StudyDate="20240702", SOPInstanceUID="1.2.3.4.5.6.7", StudyInstanceUID="1.2.3.4.5.6.8")
     shift, after = shifted(run, scrubber, one)
     assert 30 <= shift <= 3650
     assert shifted(run, scrubber, two)[0] == shift
-    for before, moved in ((one.SeriesDate, after.SeriesDate), ("20240110", after.PerformedProcedureCodeSequence[0].ContentDate),
-                          ("20240104", after.AcquisitionDateTime[:8]), ("20240110", after.PerformedProcedureCodeSequence[0].DateTime[:8])):  # fmt: skip
+    inside = after.PerformedProcedureCodeSequence[0]
+    pairs = [
+        (one.SeriesDate, after.SeriesDate),
+        ("20240110", inside.ContentDate),
+        ("20240104", after.AcquisitionDateTime[:8]),
+        ("20240110", inside.DateTime[:8]),
+    ]
+    for before, moved in pairs:
         assert (dates.parse_date(before) - dates.parse_date(moved)).days == shift
     assert after.StudyTime == "101112.5" and after.TimezoneOffsetFromUTC == "-0500" and after.PatientBirthDate == ""
     assert after.LongitudinalTemporalInformationModified == "MODIFIED"
@@ -92,7 +101,9 @@ def test_weekdays_stay_where_asked(patient, new_dataset, run, make_scrubber):
 
 def test_times_move_too_where_asked(new_dataset, run, make_scrubber):
     scrubber = make_scrubber("retain_longitudinal_modified_dates", shift_times=True)
-    before = new_dataset(StudyDate="20240102", StudyTime="000130", SeriesDate="20240102", SeriesTime="235930", AcquisitionDateTime="20240102000130")
+    before = new_dataset(
+        StudyDate="20240102", StudyTime="000130", SeriesDate="20240102", SeriesTime="235930", AcquisitionDateTime="20240102000130"
+    )
     after = run(before, scrubber).after
     assert after.StudyTime != "000130"
     assert after.AcquisitionDateTime == after.StudyDate + after.StudyTime

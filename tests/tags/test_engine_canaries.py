@@ -47,7 +47,9 @@ ELEMENTS = [
 ]  # fmt: skip
 KEPT = [(tag, vr) for tag, vr in ELEMENTS if tag not in ROWS and vr in (*TEXT, *NUMERIC) and vr != "PN"]
 GONE = [(tag, vr) for tag, vr in ELEMENTS if tag in ROWS and vr in TEXT]
-SEQUENCES = [tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and tag not in ROWS and tag >> 16 < 0x5000 and tag != 0x00081115]
+SEQUENCES = [
+    tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and tag not in ROWS and tag >> 16 < 0x5000 and tag != 0x00081115
+]
 
 
 def fill(dataset: Dataset, draw: random.Random, depth: int, counter: list[int], kept: list[tuple[str, object]], gone: list[str]) -> None:

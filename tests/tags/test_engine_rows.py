@@ -96,7 +96,9 @@ def test_each_option_row_by_row(everything, run, make_scrubber, option):
                 check(row, before, after, row.basic, f"{kind} {option}")
             elif code == "C" and row.vr in ("DA", "DT") and option == "retain_longitudinal_modified_dates":
                 assert after[row.tag].value and after[row.tag].value != before[row.tag].value, row.keyword
-            elif code == "C" and row.vr not in ("OB", "OW", "UN", "SQ") and option in ("clean_descriptors", "retain_patient_characteristics"):
+            elif (
+                code == "C" and row.vr not in ("OB", "OW", "UN", "SQ") and option in ("clean_descriptors", "retain_patient_characteristics")
+            ):
                 # "Canary SH" is nobody's name: a harmless word stays, unless it is this instance's own identifier
                 assert row.tag in after, row.keyword
 

@@ -121,7 +121,9 @@ def test_lookup_table_csv_and_sqlite(tmp_path, new_dataset, run):
         assert run(new_dataset(PatientID="nobody"), table_scrubber(path, "generate")).after.PatientID.startswith("ANON-")
 
 
-@pytest.mark.parametrize("content", ["id,name\n1,2\n", "patient_id,pseudonym\n1,A\n2,A\n", "patient_id,pseudonym\n1,A^B\n", "patient_id,pseudonym\n1,A\n1,B\n"])
+@pytest.mark.parametrize(
+    "content", ["id,name\n1,2\n", "patient_id,pseudonym\n1,A\n2,A\n", "patient_id,pseudonym\n1,A^B\n", "patient_id,pseudonym\n1,A\n1,B\n"]
+)
 def test_a_lookup_table_that_cannot_be_used_is_refused_without_its_values(tmp_path, content):
     path = tmp_path / "t.csv"
     path.write_text(content, encoding="utf-8")

@@ -25,13 +25,31 @@ def known():
 
 
 LEAKS = [
-    (b"Temitope", "name"), (b"x^TEMITOPE ", "name"), ("Müller".encode(), "name"), ("MÜLLER".encode("latin-1"), "name"), (b"Mueller", "name"),
-    (b"MULLER", "name"), ("temitope".encode("utf-16-le"), "name"), ("Temitope".encode("utf-16-be"), "name"),
-    ("山田".encode(), "name"), ("山田".encode("shift_jis"), "name"), ("山田".encode("gb18030"), "name"), ("山田".encode("iso2022_jp"), "name"),
-    ("山田".encode("euc_jp"), "name"), (b"PX-48151", "id"), (b"px-48151", "id"), (b"no7710023", "id"), (b"19500322", "date"),
-    (b"1950-03-22", "date"), (b"22.03.1950", "date"), (b"3/22/1950", "date"), (b"22-Mar-1950", "date"), (b"March 22, 1950", "date"),
-    (b"19500322101112.5", "date"), (b"1.2.826.0.1.3680043.9.7156.1", "uid"),
-]  # fmt: skip
+    (b"Temitope", "name"),
+    (b"x^TEMITOPE ", "name"),
+    ("Müller".encode(), "name"),
+    ("MÜLLER".encode("latin-1"), "name"),
+    (b"Mueller", "name"),
+    (b"MULLER", "name"),
+    ("temitope".encode("utf-16-le"), "name"),
+    ("Temitope".encode("utf-16-be"), "name"),
+    ("山田".encode(), "name"),
+    ("山田".encode("shift_jis"), "name"),
+    ("山田".encode("gb18030"), "name"),
+    ("山田".encode("iso2022_jp"), "name"),
+    ("山田".encode("euc_jp"), "name"),
+    (b"PX-48151", "id"),
+    (b"px-48151", "id"),
+    (b"no7710023", "id"),
+    (b"19500322", "date"),
+    (b"1950-03-22", "date"),
+    (b"22.03.1950", "date"),
+    (b"3/22/1950", "date"),
+    (b"22-Mar-1950", "date"),
+    (b"March 22, 1950", "date"),
+    (b"19500322101112.5", "date"),
+    (b"1.2.826.0.1.3680043.9.7156.1", "uid"),
+]
 
 
 @pytest.mark.parametrize(("leak", "kind"), LEAKS)

@@ -67,7 +67,11 @@ def test_only_strong_identifiers_are_hunted_where_no_table_speaks(known):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    words=st.lists(st.sampled_from(["axial", "chest", "5mm", "T2", "lung", "with", "contrast", "views", "lateral", "B30f", "1.25"]), min_size=1, max_size=8),
+    words=st.lists(
+        st.sampled_from(["axial", "chest", "5mm", "T2", "lung", "with", "contrast", "views", "lateral", "B30f", "1.25"]),
+        min_size=1,
+        max_size=8,
+    ),
     place=st.integers(0, 8),
     name=st.sampled_from(["Müller", "MUELLER", "Lüdenscheidt", "hans", "Petrova", "19500322", "1950-03-22", "MRN0047119", "Siobhan"]),
 )
