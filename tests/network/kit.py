@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import socket
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +102,32 @@ def running(config: Config, stop: float = 5.0) -> Iterator[Node]:
         listener.stop(stop)
         ledger.close()
         spool.close()
+
+
+def serve(folder: Path, ready: Connection) -> None:
+    """A listener as the main thing of a process of its own; sends its port, ends when told."""
+    with running(make_config(folder)) as node:
+        node.spool.sweep(node.ledger.known_files)
+        ready.send(node.port)
+        ready.recv()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[BaseProcess, int]]:
+    """(process, port) of `serve`; killed if it still runs."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(folder, there), daemon=True)
+    process.start()
+    try:
+        assert here.poll(60), "the listener's process does not start"
+        yield process, here.recv()
+        if process.is_alive():
+            here.send("stop")
+            process.join(20)
+    finally:
+        process.kill()
+        process.join()
 
 
 def make_instance(size: int = 4000, sop_class: str = CT, uid: str | None = None) -> Dataset:
