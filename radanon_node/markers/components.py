@@ -48,6 +48,13 @@ class Crop:
     inner: Box
     open_sides: tuple[bool, bool, bool, bool]
 
+    def on_film(self, box: Box) -> Box:
+        """A box of working pixels in film pixels, grown to whole ones, inside the window."""
+        return Box(
+            self.window.x0 + int(box.x0 / self.scale), self.window.y0 + int(box.y0 / self.scale),
+            self.window.x0 + int(np.ceil(box.x1 / self.scale)), self.window.y0 + int(np.ceil(box.y1 / self.scale)),
+        ).intersection(self.window)
+
     def cut_by(self, box: Box) -> bool:
         """Does something with this bounding box go on beyond the crop?"""
         rows, columns = self.gray.shape
@@ -68,12 +75,15 @@ class Component:
         Brighter than its surroundings (lead, print); False for a letter cut out of a plate.
     cut : bool
         It was joined to something else and has been cut off.
+    whole : bool
+        It does not go on beyond the crop; what does is of use only to be cut apart.
     """
 
     box: Box
     mask: Mask
     bright: bool
     cut: bool = False
+    whole: bool = True
 
 
 def crop_of(view: GrayFrame, box: Box, margin: float, side: int = _WORKING_SIDE) -> Crop:
@@ -126,7 +136,7 @@ def levels_of(gray: GrayFrame, shares: Sequence[float]) -> list[float]:
     return [otsu, *(low + share * (high - low) for share in shares)]
 
 
-def components_of(crop: Crop, bright: bool, flat: bool = False) -> list[Component]:
+def components_of(crop: Crop, bright: bool, flat: bool = False, smallest: float | None = None) -> list[Component]:
     """Components of plausible size at every level, each shape once.
 
     Parameters
@@ -136,13 +146,15 @@ def components_of(crop: Crop, bright: bool, flat: bool = False) -> list[Componen
         Brighter than the surroundings, else darker.
     flat : bool
         With the background taken away first.
+    smallest : float or None
+        Least larger side in working pixels; None = a fifth of the detection's.
     """
     source = flattened(crop.gray, bright) if flat else crop.gray if bright else 255 - crop.gray
     seen: set[tuple[int, ...]] = set()
     found: list[Component] = []
     for level in levels_of(source, _FLAT_LEVELS if flat else _LEVELS):
         binary = np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
-        for component in _labelled(binary, crop, bright, cut=False):
+        for component in _labelled(binary, crop, bright, False, smallest):
             box = component.box
             key = (box.x0 // _SAME, box.y0 // _SAME, box.x1 // _SAME, box.y1 // _SAME, component.mask.sum() // 64)
             if key not in seen:
@@ -170,7 +182,7 @@ def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
             part = ((nearest == label) & (joined > 0))[1:-1, 1:-1]
             whole[:] = 0
             whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
-            yield from _labelled(whole, crop, component.bright, cut=True)
+            yield from _labelled(whole, crop, component.bright, True, None)
 
 
 def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -181,14 +193,13 @@ def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return nearest
 
 
-def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool) -> Iterator[Component]:
+def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool, smallest: float | None) -> Iterator[Component]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8, ltype=cv2.CV_16U)
-    smallest = _SMALLEST * max(crop.inner.width, crop.inner.height)
+    least = _SMALLEST * max(crop.inner.width, crop.inner.height) if smallest is None else smallest
     width, height, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
-    for number in np.flatnonzero((np.maximum(width, height) >= smallest) & (np.minimum(width, height) >= 4) & (area >= 25)):
+    for number in np.flatnonzero((np.maximum(width, height) >= least) & (np.minimum(width, height) >= 4) & (area >= 25)):
         if number == 0:
             continue
         x, y = (int(value) for value in stats[number, :2])
         box = Box(x, y, x + int(width[number]), y + int(height[number]))
-        if not crop.cut_by(box):
-            yield Component(box, labels[box.y0 : box.y1, box.x0 : box.x1] == number, bright, cut)
+        yield Component(box, labels[box.y0 : box.y1, box.x0 : box.x1] == number, bright, cut, not crop.cut_by(box))

@@ -13,6 +13,9 @@ from radanon_node.pipeline.types import GrayFrame
 Mask = NDArray[np.bool_]
 
 
+_BEYOND = 0.15
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A frame around a letter, in the coordinates of the picture it was looked for in.
@@ -77,7 +80,9 @@ def frame_of(picture: GrayFrame, ink: Mask, soft: int) -> Frame | None:
             if not filled[ink].all() or (filled > 0).sum() < 1.5 * ink.sum():
                 continue
             rim = max(3, soft)
-            outline = grown(filled > 0, rim) & (np.asarray(cv2.erode(filled, disc(rim), borderValue=1)) == 0)
+            # Outwards more: a plate has a ring, a ring a drawn edge and the corners of its box.
+            beyond = grown(filled > 0, max(rim, round(_BEYOND * min(width, height))))
+            outline = beyond & (np.asarray(cv2.erode(filled, disc(rim), borderValue=1)) == 0)
             if as_letter:
                 start = contour[0, 0]
                 _, labels = cv2.connectedComponents(binary, connectivity=8)

@@ -23,11 +23,9 @@ def soft_edge(letter: Letter) -> int:
     return max(2, round(_SOFT * max(letter.box.width, letter.box.height)))
 
 
-def halo_of(letter: Letter) -> tuple[Box, Mask]:
-    """The letter with its soft edge: a box (which may reach over the border) and its mask."""
-    rim = soft_edge(letter)
-    padded = np.pad(letter.mask, rim)
-    return letter.box.grown(rim), grown(padded, rim)
+def halo_of(letter: Letter, rim: int) -> tuple[Box, Mask]:
+    """The letter and `rim` pixels around its ink: a box (which may reach over the border) and its mask."""
+    return letter.box.grown(rim), grown(np.pad(letter.mask, rim), rim)
 
 
 def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | None:
@@ -68,8 +66,7 @@ def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | N
 def _placed(letter: Letter, box: Box, rim: int) -> Mask:
     """The letter's mask, grown by `rim`, in the coordinates of `box`."""
     out = np.zeros((box.height, box.width), np.bool_)
-    mask = grown(np.pad(letter.mask, rim), rim)
-    own = letter.box.grown(rim)
+    own, mask = halo_of(letter, rim)
     shared = own.intersection(box)
     if shared.width > 0 and shared.height > 0:
         out[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] = mask[

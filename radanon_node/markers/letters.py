@@ -31,12 +31,15 @@ _CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
 # Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
 _FOREIGN, _FOREIGN_PLATE = 0.3, 0.15
 _FAR_MORE = 1.5
+# Share of a letter that must lie in the detector's box: the rest of the crop belongs to something else.
+_INSIDE = 0.8
 _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.85, 0.5
 # Rings and discs hang beside letters; a letter O is slimmer.
 _ROUND, _ACROSS = 1.22, 2.2
-_NEIGHBOUR_GAP = 0.5
+_RINGLIKE = [CLASSES.index(letter) for letter in "CGOQ"]
+_NEIGHBOUR_GAP = 0.8
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
-_CONTEXT, _CONTEXT_SIDE, _LARGEST = 1.6, 128, 2.5
+_CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,27 +113,35 @@ def _searches(crop: Crop, wanted: Sequence[int], seen: list[Component]) -> Itera
     for bright, flat in ((True, False), (False, False), (True, True), (False, True)):
         components = components_of(crop, bright, flat)
         seen.extend(components)
-        yield _sure(components, wanted)
+        yield _sure([component for component in components if component.whole], wanted)
     joined = sorted(_unlike(seen), key=lambda component: -component.box.area)[:4]
+    # One letter is never cut: half an F or an E would pass for an L.
+    several = classify([normalise(component.mask) for component in joined])[:, -1] > 0.5
+    joined = [component for component, is_several in zip(joined, several) if is_several]
     parts = [part for component in joined for part in cut_apart(component, crop) if _rules(part, component)]
     yield [candidate for candidate in _sure(parts, wanted) if candidate.likelihood >= _SURE_CUT]
 
 
 def _judged(view: GrayFrame, crop: Crop, candidate: Candidate, seen: Sequence[Component]) -> tuple[Letter | None, str]:
+    box = candidate.component.box
+    inside = box.intersection(crop.inner)
+    if inside.width <= 0 or inside.height <= 0 or inside.area < _INSIDE * box.area:
+        return None, "outside_the_box"
     contrast = contrast_of(crop, candidate.component)
     if contrast is None or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
     way = read_of(candidate)
     if way is None and (candidate.likelihood < _SURE_UNREAD or candidate.component.cut):
         return None, "reading_unsure"
-    letter = _on_film(candidate, crop, view.shape, contrast, way is not None)
+    candidate = replace(candidate, component=_widest(candidate, seen))
+    letter = _on_film(candidate, crop, contrast, way is not None)
     return (letter, "isolated_side_letter") if isolated(view, letter) else (None, "not_isolated")
 
 
 def _rules(part: Component, joined: Component) -> bool:
     """Is the cut-off part the main one? A side letter is larger than the initials that touch it."""
     sides = max(part.box.width, part.box.height), max(joined.box.width, joined.box.height)
-    return bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > 0.45 * joined.mask.sum())
+    return part.whole and bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > 0.45 * joined.mask.sum())
 
 
 def _sure(components: Sequence[Component], wanted: Sequence[int]) -> list[Candidate]:
@@ -191,20 +202,29 @@ def contrast_of(crop: Crop, component: Component) -> float | None:
     return contrast if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE) else None
 
 
+def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
+    """The largest component around the candidate that is this letter too: all of its ink, where that fades."""
+    found = candidate.component
+    around = [other for other in seen if other.whole and other.bright == found.bright and _contains(other, found)]
+    sure = classify([normalise(other.mask) for other in around])[:, CLASSES.index(candidate.letter)] >= _SURE
+    return max((found, *(other for other, is_letter in zip(around, sure) if is_letter)), key=lambda component: int(component.mask.sum()))
+
+
+def _contains(other: Component, component: Component) -> bool:
+    box = component.box
+    if box.x0 < other.box.x0 or box.y0 < other.box.y0 or box.x1 > other.box.x1 or box.y1 > other.box.y1:
+        return False
+    x, y = box.x0 - other.box.x0, box.y0 - other.box.y0
+    return bool(other.mask[y : y + box.height, x : x + box.width][component.mask].mean() >= 0.9)
+
+
 def fragment(crop: Crop, component: Component, contrast: float, components: Sequence[Component]) -> bool:
     """Is it only the brightest part of something larger that stands out far more than the part does?"""
-    box = component.box
-    for other in components:
-        if other.bright != component.bright or other.mask.sum() < 1.3 * component.mask.sum():
-            continue
-        if box.x0 < other.box.x0 or box.y0 < other.box.y0 or box.x1 > other.box.x1 or box.y1 > other.box.y1:
-            continue
-        x, y = box.x0 - other.box.x0, box.y0 - other.box.y0
-        if other.mask[y : y + box.height, x : x + box.width][component.mask].mean() < 0.9:
-            continue
-        if (contrast_of(crop, other) or 0.0) > _FAR_MORE * contrast:
-            return True
-    return False
+    return any(
+        other.whole and other.bright == component.bright and other.mask.sum() >= 1.3 * component.mask.sum()
+        and _contains(other, component) and (contrast_of(crop, other) or 0.0) > _FAR_MORE * contrast
+        for other in components
+    )
 
 
 def read_of(candidate: Candidate) -> Upright | None:
@@ -233,22 +253,22 @@ def isolated(view: GrayFrame, letter: Letter) -> bool:
     ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
     frame = frame_of(crop.gray, ink, 2)
     height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
-    neighbours: list[Component] = []
-    for component in components_of(crop, letter.bright):
+    neighbours: list[tuple[Component, bool]] = []
+    for component in components_of(crop, letter.bright, smallest=_NEIGHBOUR_SIDE * height):
         box = component.box
-        if max(box.width, box.height) < _NEIGHBOUR_SIDE * height or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height):
+        if not component.whole or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height) or _same_place(own, box):
             continue
-        if _same_place(own, box) or (frame is not None and not frame.holds(component.mask, box.x0, box.y0)):
+        if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
             continue
         other, aspect = _extent(component.mask)
-        if not _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height or (aspect < _ROUND and component.mask.mean() < 0.9):
-            continue
-        if component.mask.mean() < 0.9:
-            neighbours.append(component)
-    letters = 1 - classify([normalise(component.mask) for component in neighbours])[:, -1] > _NEIGHBOUR_SURE
-    return not any(
-        is_letter and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast for component, is_letter in zip(neighbours, letters)
-    )
+        if _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height and component.mask.mean() < 0.9:
+            neighbours.append((component, aspect < _ROUND))
+    classes = classify([normalise(component.mask) for component, _ in neighbours])
+    for (component, is_round), likely in zip(neighbours, classes):
+        sure = 1 - likely[-1] - (likely[_RINGLIKE].sum() if is_round else 0)
+        if sure > _NEIGHBOUR_SURE and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
+            return False
+    return True
 
 
 def _extent(mask: Mask) -> tuple[float, float]:
@@ -265,12 +285,9 @@ def _gap(one: Box, other: Box) -> float:
     return float(np.hypot(across, down))
 
 
-def _on_film(candidate: Candidate, crop: Crop, shape: tuple[int, ...], contrast: float, read: bool) -> Letter:
-    box, window = candidate.component.box, crop.window
-    film = Box(
-        window.x0 + int(box.x0 / crop.scale), window.y0 + int(box.y0 / crop.scale),
-        window.x0 + int(np.ceil(box.x1 / crop.scale)), window.y0 + int(np.ceil(box.y1 / crop.scale)),
-    ).clipped(*shape[:2])
+def _on_film(candidate: Candidate, crop: Crop, contrast: float, read: bool) -> Letter:
+    film = crop.on_film(candidate.component.box)
     soft = cv2.resize(candidate.component.mask.astype(np.uint8) * 255, (film.width, film.height), interpolation=cv2.INTER_LINEAR)
-    letter = Letter(candidate.letter, film, soft > 127, candidate.component.bright, contrast, candidate.likelihood, read)
-    return replace(letter, mask=letter.mask if letter.mask.any() else np.ones_like(letter.mask))
+    mask = np.asarray(soft) > 127
+    mask = mask if mask.any() else np.ones_like(mask)
+    return Letter(candidate.letter, film, mask, candidate.component.bright, contrast, candidate.likelihood, read)

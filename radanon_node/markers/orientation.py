@@ -53,10 +53,10 @@ def tilt_of(mask: Mask) -> float:
     return math.degrees(math.atan2(total.imag, total.real)) / 4
 
 
-def turned(mask: Mask, degrees: float) -> Mask:
-    """The glyph turned counter-clockwise by `degrees`, 48 pixels on its larger side, tight."""
-    scale = _UPRIGHT_SIDE / max(mask.shape)
-    side = int(_UPRIGHT_SIDE * 1.5) + 4
+def turned(mask: Mask, degrees: float, larger_side: int = _UPRIGHT_SIDE) -> Mask:
+    """The glyph turned counter-clockwise by `degrees`, scaled so that its larger side has so many pixels, tight."""
+    scale = larger_side / max(mask.shape)
+    side = int(larger_side * 1.5) + 4
     matrix = cv2.getRotationMatrix2D(((mask.shape[1] - 1) / 2, (mask.shape[0] - 1) / 2), degrees, scale)
     matrix[0, 2] += (side - mask.shape[1]) / 2
     matrix[1, 2] += (side - mask.shape[0]) / 2

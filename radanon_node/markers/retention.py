@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from radanon_node.markers.leftovers import halo_of, leftovers
 from radanon_node.markers.letters import Letter, find_letter
+from radanon_node.markers.words import find_word
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source, Verdict
 
 _KEEPABLE = (Source.MARKER_MODEL, Source.TEXT_MODEL)
@@ -28,7 +29,9 @@ class Knows(Protocol):
     def matches(self, text: str) -> bool: ...
 
 
-def judge(view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str], identifiers: Knows | None) -> list[Region]:
+def judge(
+    view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str], identifiers: Knows | None, laterality: str = ""
+) -> list[Region]:
     """Decide what of each detection is blacked out.
 
     Parameters
@@ -37,9 +40,13 @@ def judge(view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str
         The frame as displayed.
     detections : sequence of Detection
     retain : sequence of str
-        Letters that may stay if isolated; empty removes everything.
+        Letters that may stay if isolated, and words of two or more letters if they are all that a region holds; empty removes
+        everything.
     identifiers : Identifiers or None
         A letter that is one of this patient's identifiers is removed.
+    laterality : str
+        Image Laterality (0020,0062) or Laterality (0020,0060): ``L``, ``R`` or anything else. A kept L or R that says otherwise
+        stays, with ``contradicts_laterality`` as its reason; two that cannot both be right have ``side_letters_disagree``.
 
     Returns
     -------
@@ -52,7 +59,7 @@ def judge(view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str
     HoldInstance
         ``MODEL_MISSING`` when Tesseract or the glyph net is not installed.
     """
-    wanted = tuple(dict.fromkeys(letter for letter in (entry.upper() for entry in retain) if len(letter) == 1))
+    wanted = tuple(dict.fromkeys(entry.upper() for entry in retain))
     boxes = [detection.box.clipped(*view.shape) for detection in detections]
     verdicts: list[tuple[Detection, Box, Letter | None, str]] = []
     for detection, box in zip(detections, boxes):
@@ -61,12 +68,17 @@ def judge(view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str
         letter, why = _look(view, detection, box, wanted, identifiers)
         verdicts.append((detection, box, letter, why))
     letters = [letter for _, _, letter, _ in verdicts if letter is not None]
+    disagree = _disagree(letters, view.shape[1])
     regions: list[Region] = []
     for detection, box, letter, why in verdicts:
         if letter is None:
             regions.append(_black(detection, box, _without(box, letters), why))
             continue
-        regions.append(_region(detection, letter.box, Verdict.KEEP, "isolated_side_letter"))
+        if {letter.letter[0], laterality.strip().upper()} == {"L", "R"}:
+            why = "contradicts_laterality"
+        elif disagree:
+            why = "side_letters_disagree"
+        regions.append(_region(detection, letter.box, Verdict.KEEP, why))
         rest = leftovers(view, box, letter)
         if rest is not None:
             rest_box, mask = rest
@@ -84,17 +96,29 @@ def _look(view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str]
         return None, "region_rule"
     if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
         return None, "line_of_text"
-    letter, why = find_letter(view, box, wanted)
+    letter, why = find_letter(view, box, [entry for entry in wanted if len(entry) == 1])
+    words = [entry for entry in wanted if len(entry) > 1]
+    if letter is None and words:
+        letter, why = find_word(view, box, words)
     if letter is not None and identifiers is not None and identifiers.matches(letter.letter):
         return None, "matches_identifier"
     return letter, why
 
 
+def _disagree(letters: Sequence[Letter], columns: int) -> bool:
+    """Do two of the letters name both halves of the picture alike, or one half both ways?"""
+    sides = {(letter.letter[0], letter.box.x0 + letter.box.x1 > columns) for letter in letters if letter.letter[0] in "LR"}
+    return len(sides) > 1 and not sides <= {("L", True), ("R", False)} and not sides <= {("L", False), ("R", True)}
+
+
 def _without(box: Box, letters: Sequence[Letter]) -> NDArray[np.bool_] | None:
-    """Mask of `box` without the kept letters that reach into it; None if none does."""
+    """Mask of `box` without the kept letters that reach into it; None if none does.
+
+    A letter's soft edge is given up there: initials that touch it must not keep a slice of theirs.
+    """
     mask = np.ones((box.height, box.width), np.bool_)
     for letter in letters:
-        halo_box, halo = halo_of(letter)
+        halo_box, halo = halo_of(letter, 1)
         shared = halo_box.intersection(box)
         if shared.width > 0 and shared.height > 0:
             part = halo[shared.y0 - halo_box.y0 : shared.y1 - halo_box.y0, shared.x0 - halo_box.x0 : shared.x1 - halo_box.x0]

@@ -49,6 +49,7 @@ class Drawer:
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
+        self._drawn: dict[tuple[int, str], Mask] = {}
         self._fonts = [ImageFont.truetype(name, 64) for name in font_files()]
 
     def sample(self) -> tuple[NDArray[np.uint8], int]:
@@ -100,10 +101,12 @@ class Drawer:
         return self._char(character), CLASSES.index(capital) if capital in CLASSES else len(CLASSES) - 1
 
     def _char(self, character: str) -> Mask:
-        font = self._fonts[self._rng.integers(len(self._fonts))]
-        picture = Image.new("L", (_CANVAS, _CANVAS))
-        ImageDraw.Draw(picture).text((_CANVAS / 2, _CANVAS / 2), character, 255, font, anchor="mm")
-        return np.asarray(picture) > 127
+        font = int(self._rng.integers(len(self._fonts)))
+        if (font, character) not in self._drawn:
+            picture = Image.new("L", (_CANVAS, _CANVAS))
+            ImageDraw.Draw(picture).text((_CANVAS / 2, _CANVAS / 2), character, 255, self._fonts[font], anchor="mm")
+            self._drawn[font, character] = np.asarray(picture) > 127
+        return self._drawn[font, character]
 
     def upright(self, letter: str) -> Iterator[Mask]:
         """`letter` in every font, tight."""
@@ -224,7 +227,8 @@ class Drawer:
         """Turned any way, mirrored or not, squeezed, thinned or fattened, blurred as films show them; and the same before blur."""
         rng = self._rng
         angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
-        squeeze = np.diag(np.exp(rng.normal(0, 0.13, 2))) @ np.array([[mirror, rng.normal(0, 0.07)], [0, 1]])
+        # Lead letters are slimmer than most fonts.
+        squeeze = np.diag(np.exp([rng.normal(-0.08, 0.22), rng.normal(0, 0.1)])) @ np.array([[mirror, rng.normal(0, 0.07)], [0, 1]])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ squeeze * rng.uniform(0.35, 0.8)
         centre = np.full(2, _CANVAS / 2)
         matrix = np.hstack([turn, (centre - turn @ centre)[:, None]])

@@ -1,0 +1,252 @@
+"""What the retention pass keeps and what it blackens, on drawn films: every orientation, polarity, frame and neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from radanon_node.markers.retention import judge
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source, Verdict
+from tests.markers.drawn import SIDE, Film, seen, stencil, turned
+
+
+def blackened(view: GrayFrame, regions: Sequence[Region]) -> NDArray[np.bool_]:
+    """Mask of everything that goes."""
+    gone = np.zeros(view.shape, bool)
+    for region in regions:
+        if region.verdict is Verdict.REDACT:
+            part = gone[region.box.y0 : region.box.y1, region.box.x0 : region.box.x1]
+            part |= True if region.mask is None else region.mask
+    return gone
+
+
+def kept(regions: Sequence[Region]) -> list[Region]:
+    return [region for region in regions if region.verdict is Verdict.KEEP]
+
+
+def place(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
+    out = np.zeros((SIDE, SIDE), bool)
+    out[box.y0 : box.y1, box.x0 : box.x1] = mask
+    return out
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    letter=st.sampled_from("LR"), degrees=st.sampled_from([0, 90, 180, 270]), tilt=st.integers(-40, 40), mirrored=st.booleans(),
+    level=st.integers(25, 150), height=st.integers(30, 80), seed=st.integers(0, 99),
+)
+def test_an_isolated_letter_stays_however_it_lies(
+    letter: str, degrees: int, tilt: int, mirrored: bool, level: int, height: int, seed: int
+) -> None:
+    film, mask = Film(seed), turned(stencil(letter, height, max(height // 8, 4)), degrees + tilt, mirrored)
+    box = film.add(mask, 60, 50, level)
+    view = film.view()
+    regions = judge(view, [seen(box)], ("L", "R"), None)
+    (letter_region,) = kept(regions)
+    assert letter_region.why == "isolated_side_letter"
+    assert letter_region.box.intersection(box).area > 0.8 * box.area
+    assert not (blackened(view, regions) & place(mask, box)).mean() > 0.01 * mask.mean()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    character=st.sampled_from("ABCDEFGHJKMNPQSTUVXYZ234567890"), degrees=st.integers(0, 359), mirrored=st.booleans(),
+    kind=st.sampled_from([Kind.SIDE_LETTER, Kind.TEXT]), seed=st.integers(0, 99),
+)
+def test_no_other_character_stays_however_it_lies(character: str, degrees: int, mirrored: bool, kind: Kind, seed: int) -> None:
+    film, mask = Film(seed), turned(stencil(character, 48, 6), degrees, mirrored)
+    box = film.add(mask, 60, 50, 90)
+    view = film.view()
+    detection = seen(box, kind)
+    regions = judge(view, [detection], ("L", "R"), None)
+    assert not kept(regions)
+    assert blackened(view, regions)[detection.box.y0 : detection.box.y1, detection.box.x0 : detection.box.x1].all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(letter=st.sampled_from("LR"), initials=st.sampled_from(["DG", "JC", "GV", "SC", "HB"]), gap=st.integers(-2, 6), tilt=st.integers(-12, 12),
+       mirrored=st.booleans(), seed=st.integers(0, 99))
+def test_initials_under_the_letter_go_and_the_letter_stays(letter: str, initials: str, gap: int, tilt: int, mirrored: bool, seed: int) -> None:
+    film = Film(seed)
+    above, below = stencil(letter, 56, 8), stencil(initials, 26, 4)
+    both = np.zeros((56 + gap + 26, max(above.shape[1], below.shape[1])), bool)
+    letters_only = both.copy()
+    both[:56, : above.shape[1]] |= above
+    letters_only[:56, : above.shape[1]] = above
+    both[56 + gap :, : below.shape[1]] |= below[:26]
+    code = turned_pair(both, letters_only, tilt, mirrored)
+    whole, letter_ink = code
+    box = film.add(whole, 60, 40, 100)
+    view = film.view()
+    letter_box = tight_box(letter_ink, box)
+    initials_ink = whole & ~letter_ink
+    initials_box = tight_box(initials_ink, box)
+    regions = judge(view, [seen(letter_box, slack=2), seen(initials_box, Kind.TEXT)], ("L", "R"), None)
+    gone = blackened(view, regions)
+    assert gone[place(initials_ink, box)].mean() > 0.9
+    if gap >= 2:
+        assert len(kept(regions)) == 1
+        assert gone[place(letter_ink, box)].mean() < 0.08
+
+
+def turned_pair(both: NDArray[np.bool_], part: NDArray[np.bool_], tilt: int, mirrored: bool) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both masks turned alike and cut to the first one's extent."""
+    side = int(np.hypot(*both.shape)) + 8
+    out = []
+    for mask in (both, part):
+        source = np.ascontiguousarray(mask[:, ::-1] if mirrored else mask).astype(np.uint8) * 255
+        matrix = cv2.getRotationMatrix2D((mask.shape[1] / 2, mask.shape[0] / 2), -tilt, 1)
+        matrix[:, 2] += side / 2 - np.array([mask.shape[1] / 2, mask.shape[0] / 2])
+        out.append(cv2.warpAffine(source, matrix, (side, side)) > 127)
+    rows, columns = np.flatnonzero(out[0].any(1)), np.flatnonzero(out[0].any(0))
+    cut = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return out[0][cut], out[1][cut] & out[0][cut]
+
+
+def tight_box(mask: NDArray[np.bool_], at: Box) -> Box:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return Box(at.x0 + int(columns[0]), at.y0 + int(rows[0]), at.x0 + int(columns[-1]) + 1, at.y0 + int(rows[-1]) + 1)
+
+
+@pytest.mark.parametrize("letter", ["L", "R"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_letter_cut_out_of_a_plate_stays(letter: str, mirrored: bool) -> None:
+    film = Film(1)
+    plate = np.zeros((110, 50), np.uint8)
+    cv2.rectangle(plate, (0, 0), (49, 84), 255, -1)
+    cv2.circle(plate, (25, 84), 24, 255, -1)
+    box = film.add(plate > 0, 70, 20, 110)
+    film.add(turned(stencil(letter, 34, 4), 0, mirrored), 82, 62, -90)
+    view = film.view()
+    (letter_region,) = kept(judge(view, [seen(box)], ("L", "R"), None))
+    assert 78 <= letter_region.box.x0 <= 84 and 58 <= letter_region.box.y0 <= 64
+
+
+@pytest.mark.parametrize("letter", ["L", "R"])
+@pytest.mark.parametrize("ground", [30, 150])
+def test_a_letter_in_a_drawn_oval_stays_and_so_does_the_black_inside(letter: str, ground: int) -> None:
+    film = Film(2, ground)
+    view = film.view()
+    cv2.ellipse(view, (100, 100), (25, 30), 0, 0, 360, 0, -1)
+    cv2.ellipse(view, (100, 100), (24, 29), 0, 0, 360, 255, 2, cv2.LINE_AA)
+    mask = stencil(letter, 26, 3)
+    view[88 : 88 + mask.shape[0], 92 : 92 + mask.shape[1]][mask] = 255
+    regions = judge(view, [seen(Box(75, 70, 126, 131))], ("L", "R"), None)
+    assert len(kept(regions)) == 1
+    assert not blackened(view, regions)[88 : 88 + mask.shape[0], 92 : 92 + mask.shape[1]][mask].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(word=st.sampled_from(["FLM", "RJ", "LAD", "VLS", "PORT", "RL"]), kind=st.sampled_from([Kind.TEXT, Kind.SIDE_LETTER]), seed=st.integers(0, 99))
+def test_letters_of_a_word_go_even_if_each_is_detected_alone(word: str, kind: Kind, seed: int) -> None:
+    film, detections, x = Film(seed), [], 14
+    for character in word:
+        mask = stencil(character, 26, 4)
+        detections.append(seen(film.add(mask, x, 90, 110), kind))
+        x += mask.shape[1] + 4
+    view = film.view()
+    assert not kept(judge(view, detections, ("L", "R"), None))
+
+
+def test_an_initial_beside_a_larger_side_letter_goes() -> None:
+    film = Film(3)
+    large = film.add(stencil("L", 60, 8), 40, 40, 110)
+    small = film.add(stencil("R", 28, 4), 92, 70, 110)
+    regions = judge(film.view(), [seen(large), seen(small, Kind.TEXT)], ("L", "R"), None)
+    assert [region.box.intersection(large).area > 0 for region in kept(regions)] == [True]
+    assert any(region.verdict is Verdict.REDACT and region.box.intersection(small) == small for region in regions)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), boxes=st.lists(st.tuples(*[st.integers(-30, 230)] * 4), min_size=1, max_size=4), retain=st.sampled_from([(), ("L", "R"), ("L",)]))
+def test_every_detection_is_answered_inside_the_frame_and_nothing_outside_one_is_touched(
+    seed: int, boxes: list[tuple[int, int, int, int]], retain: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(seed)
+    film = Film(seed)
+    film.add(stencil(str(rng.choice(["L", "R", "K", "8"])), 40, 5), int(rng.integers(10, 130)), int(rng.integers(10, 130)), 100)
+    view = film.view()
+    detections = [Detection(Box(*box), Kind.SIDE_LETTER, 0.5, Source.MARKER_MODEL) for box in boxes]
+    before = view.copy()
+    regions = judge(view, detections, retain, None)
+    assert np.array_equal(view, before)
+    allowed = np.zeros(view.shape, bool)
+    for detection in detections:
+        box = detection.box.clipped(*view.shape)
+        if box.width > 0 and box.height > 0:
+            allowed[box.y0 : box.y1, box.x0 : box.x1] = True
+            assert any(region.box.intersection(box).area > 0 for region in regions)
+    for region in regions:
+        assert 0 <= region.box.x0 < region.box.x1 <= SIDE and 0 <= region.box.y0 < region.box.y1 <= SIDE
+        assert region.mask is None or region.mask.shape == (region.box.height, region.box.width)
+    gone = blackened(view, regions)
+    assert not (gone & ~allowed).any()
+    if not kept(regions):
+        assert np.array_equal(gone, allowed)
+    again = judge(view, detections, retain, None)
+    assert [(one.box, one.verdict, one.why) for one in again] == [(one.box, one.verdict, one.why) for one in regions]
+    assert np.array_equal(blackened(view, again), gone)
+
+
+def test_the_training_profile_keeps_nothing() -> None:
+    film = Film(4)
+    box = film.add(stencil("L"), 60, 50, 100)
+    regions = judge(film.view(), [seen(box)], (), None)
+    assert [(region.verdict, region.why) for region in regions] == [(Verdict.REDACT, "retention_off")]
+
+
+def test_other_letters_can_be_asked_for() -> None:
+    film = Film(5)
+    box = film.add(stencil("D", 48, 6), 60, 50, 100)
+    assert not kept(judge(film.view(), [seen(box)], ("L", "R"), None))
+    assert len(kept(judge(film.view(), [seen(box)], ("D", "G"), None))) == 1
+
+
+class Initial:
+    """Identifiers of a patient one of whose name parts is this letter."""
+
+    def matches(self, text: str) -> bool:
+        return text == "L"
+
+
+def test_a_letter_that_is_an_identifier_of_this_patient_goes() -> None:
+    film = Film(6)
+    box = film.add(stencil("L"), 60, 50, 100)
+    (region,) = judge(film.view(), [seen(box)], ("L", "R"), Initial())
+    assert (region.verdict, region.why) == (Verdict.REDACT, "matches_identifier")
+
+
+def test_device_rules_are_not_second_guessed() -> None:
+    film = Film(7)
+    box = film.add(stencil("L"), 60, 50, 100)
+    (region,) = judge(film.view(), [Detection(box, Kind.BANNER, 1.0, Source.DEVICE_RULE)], ("L", "R"), None)
+    assert region.verdict is Verdict.REDACT and region.mask is None
+
+
+def test_two_markers_that_cannot_both_be_right_are_flagged_and_kept() -> None:
+    film = Film(8)
+    first, second = film.add(stencil("L", 40, 6), 20, 40, 100), film.add(stencil("L", 40, 6), 150, 40, 100)
+    view = film.view()
+    assert {region.why for region in kept(judge(view, [seen(first), seen(second)], ("L", "R"), None))} == {"side_letters_disagree"}
+    assert [region.why for region in kept(judge(view, [seen(first)], ("L", "R"), None, "R"))] == ["contradicts_laterality"]
+    assert [region.why for region in kept(judge(view, [seen(first)], ("L", "R"), None, "L"))] == ["isolated_side_letter"]
+    film = Film(8)
+    right, left = film.add(stencil("R", 40, 6), 20, 40, 100), film.add(stencil("L", 40, 6), 150, 40, 100)
+    regions = judge(film.view(), [seen(right), seen(left)], ("L", "R"), None)
+    assert {region.why for region in kept(regions)} == {"isolated_side_letter"}
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 352])
+def test_a_side_word_that_is_asked_for_stays_and_any_other_word_goes(degrees: int) -> None:
+    for word, stays in (("LEFT", True), ("RIGHT", True), ("HEFT", False), ("SMITH", False)):
+        film = Film(9)
+        box = film.add(turned(stencil(word, 24, 3), degrees, False), 40, 50, 110)
+        view = film.view()
+        assert len(kept(judge(view, [seen(box)], ("L", "R", "LEFT", "RIGHT"), None))) == stays, word
+        assert not kept(judge(view, [seen(box)], ("L", "R"), None))
