@@ -62,16 +62,13 @@ def redact_frame(image: Image, index: int, areas: Sequence[Area], step: tuple[in
     levels = _dc_levels(data, stream.components, fill)
 
     def edit(blocks: NDArray[np.int16], row: int, column: int, component: int) -> None:
-        mask = masks[component]
-        if row >= mask.shape[0]:
-            return
-        part = mask[row : row + blocks.shape[0], column : column + blocks.shape[1]]
-        if part.any():
-            inside = blocks[: part.shape[0], : part.shape[1]]
-            inside[part] = 0
-            inside[part, 0, 0] = levels[component]
+        # Blocks that only fill up the last row of MCUs have no place in the mask.
+        part = masks[component][row : row + blocks.shape[0], column : column + blocks.shape[1]]
+        inside = blocks[: part.shape[0], : part.shape[1]]
+        inside[part] = 0
+        inside[part, 0, 0] = levels[component]
 
-    return turbo.edit_blocks(data, edit)
+    return turbo.edit_blocks(data, edit, [np.asarray(mask.any(axis=1)) for mask in masks])
 
 
 def _dc_levels(data: bytes, components: int, fill: Sequence[float]) -> list[int]:

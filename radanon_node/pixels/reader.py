@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from struct import Struct
 
+from pydicom import config
 from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
@@ -21,6 +22,9 @@ from pydicom.tag import BaseTag
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Buffer
+
+# pydicom warns of invalid values by quoting them, on standard error and in its log: names would stand there (law 5).
+config.settings.reading_validation_mode = config.IGNORE
 
 UNDEFINED = 0xFFFFFFFF
 MAX_DEPTH = 32

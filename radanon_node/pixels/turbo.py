@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -164,7 +164,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     return out
 
 
-def edit_blocks(data: bytes, edit: Edit) -> bytes:
+def edit_blocks(data: bytes, edit: Edit, rows: Sequence[Sequence[bool] | NDArray[np.bool_]] | None = None) -> bytes:
     """Entropy-code an 8-bit DCT JPEG anew after `edit` has changed some of its quantised coefficients.
 
     Parameters
@@ -172,7 +172,9 @@ def edit_blocks(data: bytes, edit: Edit) -> bytes:
     data : bytes
         Baseline or extended sequential, Huffman coded.
     edit : callable
-        Changes blocks in place; called for every slab of every component.
+        Changes blocks in place; called for every slab (row of blocks) of every component.
+    rows : sequence of sequences of bool, optional
+        Per component: which rows of blocks to call `edit` for; rows past the end are left alone. Default: all.
 
     Returns
     -------
@@ -188,9 +190,12 @@ def edit_blocks(data: bytes, edit: Edit) -> bytes:
     failures: list[BaseException] = []
 
     def callback(pointer: Any, slab: _Region, plane: _Region, component: int, _: int, __: Any) -> int:
+        row, high, wide = slab.y // 8, slab.h // 8, slab.w // 8
+        if rows is not None and not any(rows[component][row : row + high]):
+            return 0
         try:
-            blocks = np.ctypeslib.as_array(pointer, shape=(slab.h // 8, slab.w // 8, 8, 8))
-            edit(blocks, slab.y // 8, slab.x // 8, component)
+            memory = (ctypes.c_short * (high * wide * 64)).from_address(ctypes.addressof(pointer.contents))
+            edit(np.frombuffer(memory, np.int16).reshape(high, wide, 8, 8), row, slab.x // 8, component)
         except Exception as error:  # noqa: BLE001  must not run through C frames: kept and raised below
             failures.append(error)
             return -1

@@ -251,3 +251,12 @@ def test_no_mutation_of_a_file_does_anything_but_parse_or_hold(kit, data):
         encode_instance(instance.dataset, instance.transfer_syntax_uid, instance.pixels)
     except HoldInstance:
         pass
+
+
+def test_invalid_values_are_not_quoted_in_warnings_or_logs(recwarn, caplog):
+    body = BASIC + element(0x00080060, b"CS", b"smith^john") + element(0x00280008, b"IS", b"smith^john")
+    dataset = read_instance(file(body)).dataset
+    assert dataset.Modality == "smith^john"
+    assert dataset.NumberOfFrames == "smith^john"
+    assert not [warning for warning in recwarn if "smith" in str(warning.message)]
+    assert "smith" not in caplog.text
