@@ -20,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of films with a split only `train` is used; none: drawn films alone",
     )
     parser.add_argument("--films", type=Path, help="folder of the films, if not beside the labels")
+    parser.add_argument(
+        "--unlabelled", type=Path, help="folder of further films, labelled by --teacher; patients of the `val` split are left out"
+    )
+    parser.add_argument("--teacher", type=Path, help="weights (.onnx) that label them; default: the packaged ones")
+    parser.add_argument(
+        "--sure", type=float, default=0.5, help="confidence from which the teacher is believed; below it regions are left out"
+    )
     parser.add_argument("--start", type=Path, help="checkpoint to start from")
     parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
     parser.add_argument("--image", type=int, default=416, help="side of a training window in pixels")
@@ -41,7 +48,17 @@ def run(args: argparse.Namespace) -> int:
     from radanon_node.training.samples import Mix
     from radanon_node.training.train import Recipe, train
 
-    films = [f for labels in args.labels for f in read_labels(labels, args.films) if f.split in ("", "train")]
+    known = [f for labels in args.labels for f in read_labels(labels, args.films)]
+    films = [f for f in known if f.split in ("", "train")]
+    if args.unlabelled:
+        from radanon_node.markers.detector import MarkerDetector
+        from radanon_node.training.export import digest
+        from radanon_node.training.selftrain import label_films, unlabelled_films
+
+        teacher = MarkerDetector.load(args.teacher, digest(args.teacher) if args.teacher else None, "cpu", args.threads)
+        added = label_films(teacher, unlabelled_films(args.unlabelled, known), args.sure)
+        print(f"{len(added)} films labelled by the teacher, {sum(i.label >= 0 for f in added for i in f.items)} markers believed")
+        films += added
     recipe = Recipe(
         size=args.size,
         image=args.image,

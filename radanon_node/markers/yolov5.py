@@ -318,6 +318,7 @@ _REAL = {
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
     ("builtins", "set"): set,
+    ("__builtin__", "set"): set,  # as pickle protocol 2 spells it
     ("builtins", "slice"): slice,
     **{("torch", name): getattr(torch, name) for name in ("float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")},
 }

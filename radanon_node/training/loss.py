@@ -131,7 +131,8 @@ def yolo_loss(raw: list[Tensor], targets: Tensor, head: Detect, gains: Gains) ->
             aim[a.image[order], a.anchor[order], a.row[order], a.column[order]] = iou.detach().clamp(0)[order]
             lcls = lcls + F.binary_cross_entropy_with_logits(p[:, 5:], F.one_hot(a.classes, head.nc).float())
         part = F.binary_cross_entropy_with_logits(x[..., 4], aim, pos_weight=weight, reduction="none")
-        counted = _counted(unknown, batch, rows, columns)[:, None] | (aim > 0)
+        counted = _counted(unknown, batch, rows, columns)[:, None].expand(aim.shape).clone()
+        counted[a.image, a.anchor, a.row, a.column] = True
         lobj = lobj + (part * counted).mean() * balance
     lbox, lobj, lcls = lbox * gains.box, lobj * gains.objectness, lcls * gains.classes
     return (lbox + lobj + lcls) * raw[0].shape[0], torch.stack((lbox, lobj, lcls)).detach()

@@ -162,15 +162,75 @@ def edge(film: Film, rng: np.random.Generator) -> None:
     )
 
 
+def port(film: Film, rng: np.random.Generator) -> None:
+    """Implanted port or pump: a ring in a body, with a catheter."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(22, 60))
+    opacity = rng.uniform(0.2, 0.8)
+    body = glyphs.rectangle(s, int(s * rng.uniform(0.8, 1.3)), -1, int(s * rng.uniform(0.1, 0.5)))
+    _lay(film, body, x, y, 255, opacity * rng.uniform(0.2, 0.7))
+    ring = glyphs.ellipse(int(s * 0.7), int(s * rng.uniform(0.5, 0.8)), max(int(s * rng.uniform(0.08, 0.2)), 1))
+    _lay(film, ring, x, y, 255, opacity)
+    path = _wiggle(film, rng)
+    path = np.asarray(path - path[0] + np.array([x * 8, y * 8], np.int32), np.int32)
+    _draw(film, opacity, 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(2, 5)), cv2.LINE_AA, 3))
+
+
+def pacemaker(film: Film, rng: np.random.Generator) -> None:
+    """A rounded can with a battery, circuits and one to three leads."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(60, 150))
+    opacity = rng.uniform(0.4, 0.95)
+    _lay(film, glyphs.rectangle(s, int(s * rng.uniform(0.8, 1.1)), -1, int(s * 0.35)), x, y, 235, opacity * 0.6)
+    for _ in range(int(rng.integers(2, 7))):
+        part = glyphs.rectangle(
+            int(s * rng.uniform(0.1, 0.6)), int(s * rng.uniform(0.08, 0.4)), int(rng.integers(-1, 4)), int(rng.integers(0, 6))
+        )
+        _lay(film, part, x + rng.uniform(-0.25, 0.25) * s, y + rng.uniform(-0.25, 0.25) * s, rng.choice([120.0, 255.0]), opacity)
+    for _ in range(int(rng.integers(1, 4))):
+        path = _wiggle(film, rng)
+        path = np.asarray(path - path[0] + np.array([x * 8, (y - s * 0.4) * 8], np.int32), np.int32)
+        _draw(film, opacity, 255, 0.7, lambda c, p=path: cv2.polylines(c, [p], False, 255, 2, cv2.LINE_AA, 3))  # type: ignore[misc]
+
+
+def coil(film: Film, rng: np.random.Generator) -> None:
+    """A rolled-up lead or spring: loops beside each other."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(6, 30)
+    t = np.linspace(0, 2 * np.pi * rng.uniform(2, 7), 200)
+    a, drift = rng.uniform(0, np.pi), rng.uniform(0.05, 0.5)
+    u, v = s * np.cos(t) + drift * s * t / 2, s * rng.uniform(0.4, 1.2) * np.sin(t)
+    points = np.stack((x + np.cos(a) * u - np.sin(a) * v, y + np.sin(a) * u + np.cos(a) * v), 1)
+    path = np.asarray(np.round(points * 8), np.int32)
+    _draw(film, rng.uniform(0.4, 1), 255, 0.6, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+
+
+def rod(film: Film, rng: np.random.Generator) -> None:
+    """A needle, clamp, plug or tube end: a short thick bar, sometimes hollow, sometimes stepped."""
+    h, w = film.shape
+    p, a = np.array([rng.uniform(0, w), rng.uniform(0, h)]), rng.uniform(0, np.pi)
+    along, length, width = np.array([np.cos(a), np.sin(a)]), rng.uniform(14, 80), int(rng.uniform(4, 16))
+    level, opacity = rng.uniform(200, 255), rng.uniform(0.3, 1)
+    for share in (1.0, rng.uniform(0.3, 0.8)):
+        line = np.asarray(np.round(np.array([p, p + along * length * share]) * 8), np.int32)
+        thick = max(int(width * (1.0 if share == 1 else rng.uniform(0.3, 1.6))), 1)
+        tone = level if share == 1 or rng.random() < 0.6 else rng.uniform(60, 160)
+        _draw(film, opacity, tone, 0.7, lambda c, m=line, k=thick: cv2.polylines(c, [m], False, 255, k, cv2.LINE_AA, 3))  # type: ignore[misc]
+
+
 _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
-    (wire, 0.18),
-    (electrode, 0.18),
-    (snaps, 0.12),
-    (clips, 0.13),
-    (prosthesis, 0.12),
-    (chain, 0.07),
-    (redaction, 0.08),
-    (edge, 0.12),
+    (wire, 0.15),
+    (electrode, 0.15),
+    (snaps, 0.11),
+    (clips, 0.11),
+    (prosthesis, 0.1),
+    (chain, 0.06),
+    (redaction, 0.06),
+    (edge, 0.1),
+    (port, 0.05),
+    (pacemaker, 0.04),
+    (coil, 0.05),
+    (rod, 0.07),
 )
 
 

@@ -12,7 +12,7 @@ from radanon_node.training.synth import anatomy, distractors, markers
 from radanon_node.training.synth.markers import Marker
 
 _INK = 0.35
-_VISIBLE = 7.0
+_VISIBLE = 10.0
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,7 @@ def printed_text(h: float, rng: np.random.Generator) -> Marker:
     style, font = rng.random(), _pick_font(rng)
     lines = 1 if rng.random() < 0.7 else int(rng.integers(2, 5))
     weight, spacing = int(rng.random() < 0.3), int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
-    size, y, right = max(int(h), 7), 0.0, rng.random() < 0.3
+    size, y, right = max(int(h * rng.uniform(0.5, 1)), 8), 0.0, rng.random() < 0.3
     for _ in range(lines):
         mask = glyphs.word(words.text(rng)[:26], size, font, weight if size > 14 else 0, spacing)
         _printed(sheet, mask, -mask.shape[1] if right else 0, y, sheet.item(TEXT), rng, style)
