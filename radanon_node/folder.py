@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ _policy: Policy
 _partial: Path
 
 
+@dataclass(slots=True)
+class Placed:
+    """What the tree has taken in this run: digest of the input per target, patient per study."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    patients: dict[str, str] = field(default_factory=dict)
+
+
 def list_inputs(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     """Every regular file below `paths`, sorted, each with its path relative to the given one."""
     found: list[tuple[Path, str]] = []
@@ -122,7 +130,7 @@ def anonymize(
     partial.mkdir(parents=True, mode=0o700)
     jobs = [Job(number, path, relative) for number, (path, relative) in enumerate(inputs)]
     outcomes: dict[int, FileOutcome] = {}
-    placed: dict[str, str] = {}
+    placed = Placed()
     try:
         for outcome in _run(jobs, config, policy, partial, processes):
             settled = _place(outcome, out, placed)
@@ -222,23 +230,31 @@ def _mask_path(relative: str, received: Received) -> str:
     return "/".join("[identity]" if identifiers.matches(Path(part).stem.replace("_", " ")) else part for part in relative.split("/"))
 
 
-def _place(outcome: FileOutcome, out: Path, placed: dict[str, str]) -> FileOutcome:
-    """Move a clean file into the tree; equal content under the same name is one instance, other content is held."""
+def _place(outcome: FileOutcome, out: Path, placed: Placed) -> FileOutcome:
+    """Move a clean file into the tree; equal content under the same name is one instance, other content is held, mixed studies too."""
     if outcome.partial is None:
         return outcome
+    patient, study, _, _ = outcome.target.split("/")
+    if placed.patients.setdefault(study, patient) != patient:
+        return _held(outcome, Reason.MIXED_PATIENTS, "its study already has instances of another patient")
     target = out / outcome.target
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = outcome.receipt["input"]["digest"] if outcome.receipt else ""
     try:
         os.link(outcome.partial, target)  # unlike a rename it never overwrites
     except FileExistsError:
-        known = placed.get(outcome.target)
+        known = placed.digests.get(outcome.target)
         same = known == digest if known is not None else target.read_bytes() == outcome.partial.read_bytes()
+        if not same:
+            return _held(outcome, Reason.UID_CONFLICT, "the same SOP Instance UID with other content is in the output already")
         outcome.partial.unlink()
-        if same:
-            return replace(outcome, outcome="duplicate", partial=None)
-        detail = "another file with the same SOP Instance UID and other content was released before it"
-        return replace(outcome, outcome="quarantined", reason=Reason.UID_CONFLICT, detail=detail, partial=None, target="", receipt=None)
+        return replace(outcome, outcome="duplicate", partial=None)
     outcome.partial.unlink()
-    placed[outcome.target] = digest
+    placed.digests[outcome.target] = digest
     return replace(outcome, partial=None)
+
+
+def _held(outcome: FileOutcome, reason: Reason, detail: str) -> FileOutcome:
+    if outcome.partial is not None:
+        outcome.partial.unlink()
+    return replace(outcome, outcome="quarantined", reason=reason, detail=detail, partial=None, target="", receipt=None)

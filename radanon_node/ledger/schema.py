@@ -140,6 +140,12 @@ Index("releases_sop", releases.c.sop_instance_uid)
 Index("releases_receipt", releases.c.released_at, **_partial(HAS_RECEIPT))
 Index("releases_purge", releases.c.closed_at, **_partial(RELEASE_PURGEABLE))
 
+studies = Table(
+    "studies", metadata,
+    Column("study_key", Text, primary_key=True),  # both are keyed tokens, no identities
+    Column("patient_key", Text, nullable=False),
+)
+
 deliveries = Table(
     "deliveries", metadata,
     Column("id", _Id, primary_key=True),

@@ -143,6 +143,8 @@ class ReleasedItem:
         Law 6's record, JSON values only.
     study_key : str
         Pseudonym of the study; deliveries are grouped by it.
+    patient_key : str
+        Pseudonym of the patient: a study that already has instances of another patient takes no more. Empty: not checked.
     content : bytes
         `Seal.content_digest` of the original; empty where it was not computed.
     """
@@ -153,6 +155,7 @@ class ReleasedItem:
     destinations: tuple[str, ...]
     receipt: dict[str, Any] = field(repr=False)
     study_key: str
+    patient_key: str = ""
     content: bytes = b""
 
 

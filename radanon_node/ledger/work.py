@@ -9,11 +9,23 @@ from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import Reason, StorageError
 from radanon_node.ledger.database import Database, claimed, count_delivered, storable
 from radanon_node.ledger.faults import point
-from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
+from radanon_node.ledger.schema import (
+    CLOSED,
+    HAS_RECEIPT,
+    PURGEABLE,
+    RELEASE_PURGEABLE,
+    deliveries,
+    instances,
+    now,
+    releases,
+    studies,
+    tally,
+)
 from radanon_node.ledger.types import (
     DeliveryItem,
     DeliveryState,
@@ -136,9 +148,15 @@ class Work(Database):
         with self._write() as connection:
             held = self._held(connection, outcomes)
             won = [outcome for outcome in outcomes if outcome.id in held]
-            self._finish_released(connection, [outcome for outcome in won if isinstance(outcome, ReleasedItem)])
+            released = [outcome for outcome in won if isinstance(outcome, ReleasedItem)]
+            mixed = self._mixed_up(connection, released)
+            self._finish_released(connection, [outcome for outcome in released if outcome.id not in mixed])
             for outcome in won:
-                if isinstance(outcome, HeldItem):
+                if outcome.id in mixed:
+                    connection.execute(update(instances).where(instances.c.id == outcome.id).values(
+                        state=State.QUARANTINED, reason=Reason.MIXED_PATIENTS,
+                        detail="its study already has instances of another patient", **_CLOSING))
+                elif isinstance(outcome, HeldItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
                         state=State.QUARANTINED, reason=outcome.reason, detail=storable(outcome.detail),
                         series_number=outcome.series_number, instance_number=outcome.instance_number, **_CLOSING))
@@ -146,7 +164,8 @@ class Work(Database):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
                         self._retry(outcome, held[outcome.id])))
         lost = [outcome for outcome in outcomes if outcome.id not in held]
-        files = [outcome.release.file for outcome in lost if isinstance(outcome, ReleasedItem)]
+        files = [outcome.release.file for outcome in outcomes
+                 if isinstance(outcome, ReleasedItem) and (outcome.id not in held or outcome.id in mixed)]
         if files:
             # After a commit whose answer was lost, the "lost" claim is our own finished one and its file is in use.
             known = self.known_files(files)
@@ -154,6 +173,19 @@ class Work(Database):
                 if name not in known:
                     self.spool.remove(name)
         return [outcome.id for outcome in lost]
+
+    def _mixed_up(self, connection: Connection, outcomes: Sequence[ReleasedItem]) -> set[int]:
+        """Ids of the instances whose study belongs to another patient; the first released instance of a study says whose it is."""
+        checked = [outcome for outcome in outcomes if outcome.patient_key]
+        if not checked:
+            return set()
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        whose = {outcome.study_key: outcome.patient_key for outcome in reversed(checked)}
+        connection.execute(dialect.insert(studies).on_conflict_do_nothing(index_elements=["study_key"]),
+                           [{"study_key": study, "patient_key": patient} for study, patient in sorted(whose.items())])
+        rows = connection.execute(select(studies).where(studies.c.study_key.in_(list(whose))))
+        known = {row.study_key: row.patient_key for row in rows}
+        return {outcome.id for outcome in checked if known[outcome.study_key] != outcome.patient_key}
 
     def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, int]:
         """Id -> attempts of the outcomes whose claim still stands, locked in a fixed order."""

@@ -209,7 +209,7 @@ class Worker:
             record = ReleaseRecord(new.sop_class_uid, new.sop_instance_uid, new.transfer_syntax_uid, name, len(new.encoded), new.digest, "")
             content = seal.content_digest(one.file.data, item.transfer_syntax_uid)
             outcomes.append(ReleasedItem(item.id, item.token, replace(record, seal=seal.sign(record)), one.destinations, one.receipt,
-                                         new.study_key, content))
+                                         new.study_key, new.patient_key, content))
         return outcomes
 
     def _finish(self, outcomes: Sequence[Finished], stop: Signal) -> None:

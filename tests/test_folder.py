@@ -1,0 +1,90 @@
+"""Folder mode: every input is accounted for, in a tree of pseudonyms or in the report with its reason."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+import yaml
+
+from tests.integration.harness import assert_clean, originals, write_study
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    options = ["clean_pixel_data", "retain_longitudinal_modified_dates"]
+    path.write_text(yaml.safe_dump({"node": {"data_dir": str(tmp_path / "var")}, "profiles": {"default": {"tags": {"options": options}}}}))
+    return path
+
+
+def anonymize(config: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    command = [sys.executable, "-m", "radanon_node", "anonymize", *arguments, "--config", str(config), "--json", "--jobs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def test_a_clean_study_exits_0_and_the_tree_has_no_identity(config: Path, tmp_path: Path) -> None:
+    files = write_study(tmp_path / "in" / "ward", 3, seed=1)
+    (source, *_) = originals(files)
+    family = str(source.PatientName).split("^")[0]
+    (tmp_path / "in" / "ward").rename(tmp_path / "in" / family)
+    code, report, errors = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert code == 0, errors
+    assert report["counts"] == {"released": 3}
+    produced = sorted((tmp_path / "out").rglob("*.dcm"))
+    assert [str(path.relative_to(tmp_path / "out")) for path in produced] == sorted(item["output"] for item in report["files"])
+    for path in [*produced, tmp_path / "out" / "report.json"]:
+        assert_clean(path.read_bytes(), source)
+        assert_clean(str(path.relative_to(tmp_path)).encode(), source)
+    assert all(item["path"].startswith("[identity]/") for item in report["files"])
+    again, report, _ = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert (again, report["counts"]) == (0, {"duplicate": 3})
+
+
+def test_what_is_held_is_listed_and_the_rest_is_done(config: Path, tmp_path: Path) -> None:
+    files = write_study(tmp_path / "in", 3, seed=2)
+    (tmp_path / "in" / "notes.txt").write_text("not DICOM")
+    (tmp_path / "in" / "empty.dcm").touch()
+    truncated = tmp_path / "in" / "truncated.dcm"
+    truncated.write_bytes(files[0].read_bytes()[:-1000])
+    changed = pydicom.dcmread(files[1])
+    changed.SeriesNumber = 77
+    changed.save_as(tmp_path / "in" / "zz-same-uid.dcm")
+    stranger = pydicom.dcmread(files[2])
+    stranger.PatientID, stranger.SOPInstanceUID = "SOMEBODYELSE", "1.2.3.4"
+    stranger.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    stranger.save_as(tmp_path / "in" / "zz-stranger.dcm")
+    code, report, errors = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert code == 3
+    assert report["counts"] == {"quarantined": 5, "released": 3}
+    reasons = {item["path"]: item.get("reason") for item in report["files"] if item["outcome"] == "quarantined"}
+    assert reasons["notes.txt"] == reasons["empty.dcm"] == "not_dicom"
+    assert reasons["truncated.dcm"] in ("pixel_data_mismatch", "unparsable_dataset")
+    assert reasons["zz-same-uid.dcm"] == "uid_conflict"
+    assert reasons["zz-stranger.dcm"] == "mixed_patients"
+    assert "Traceback" not in errors
+    assert "notes.txt: not_dicom" in errors
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["counts"] == report["counts"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere", "--out", "out"], "no such file or folder"),
+        ([".", "--out", "inside"], "lies inside the input"),
+        ([".", "--out", "../out", "--route", "NOPE"], "no route with AE title 'NOPE'"),
+    ],
+)
+def test_wrong_usage_exits_2_with_one_line(config: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:
+    command = [sys.executable, "-m", "radanon_node", "anonymize", *arguments, "--config", str(config)]
+    (tmp_path / "work").mkdir()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path / "work")
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
