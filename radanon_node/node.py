@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import structlog
 
 import radanon_node
 from radanon_node import logs
+from radanon_node.bell import Bell
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
@@ -41,11 +41,11 @@ _HOUSEKEEPING_S = 2.0
 
 @dataclass(slots=True)
 class Wakeups:
-    """Events between the processes of one node; all of them also look by themselves now and then, so a lost wake-up costs a second."""
+    """Bells between the processes of one node; all of them also look by themselves now and then, so a lost wake-up costs a second."""
 
-    stop: Event
-    received: Event
-    released: Event
+    stop: Bell
+    received: Bell
+    released: Bell
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ class Node:
         for owner in filter(is_dead, ledger.owners()):
             ledger.give_back(owner)  # a killed node's claims are due now, not when their leases run out
         context = multiprocessing.get_context("spawn")
-        wake = Wakeups(context.Event(), context.Event(), context.Event())
+        wake = Wakeups(Bell(), Bell(), Bell())
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())

@@ -1,0 +1,66 @@
+"""A wake-up between the processes of a node that survives the death of any of them.
+
+`multiprocessing.Event` does not: its ``set`` waits for each sleeper to confirm that it woke, so after a ``kill -9`` of a waiting worker the
+listener would hang in it for ever. A bell is one eventfd (eventfd(2)): nobody holds a lock, nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import suppress
+from multiprocessing.reduction import DupFd
+from typing import Any
+
+
+class Bell:
+    """Like `threading.Event`, for threads and for processes it is handed to when they are started (any start method).
+
+    Examples
+    --------
+    >>> bell = Bell()
+    >>> bell.wait(0.0)
+    False
+    >>> bell.set()
+    >>> bell.wait()
+    True
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if fd is None else fd
+
+    def set(self) -> None:
+        """Ring: all who wait go on, and all who will, until it is cleared."""
+        with suppress(BlockingIOError):  # rung 2**64 times: it rings
+            os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> None:
+        """Silence it."""
+        with suppress(BlockingIOError):  # it was silent
+            os.eventfd_read(self._fd)
+
+    def is_set(self) -> bool:
+        """Whether it rings."""
+        return self.wait(0.0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it rings, at most `timeout` seconds; whether it does."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        # poll(2) counts in milliseconds: round up, so that a short wait is not a busy one.
+        return bool(poll.poll(None if timeout is None else -(-timeout * 1000 // 1)))
+
+    def __del__(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.close(self._fd)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (DupFd(self._fd),)
+
+
+def _received(handed: Any) -> Bell:
+    fd: int = handed.detach()
+    os.set_inheritable(fd, False)
+    return Bell(fd)
