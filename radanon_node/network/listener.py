@@ -135,7 +135,13 @@ class Listener:
                 oldest = next(iter(self._half_open)) if len(self._half_open) > self._max_half_open else None
             if oldest is not None:
                 oldest.cut()
-            threading.Thread(target=self._serve, args=(association,), name="association", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(association,), name="association", daemon=True).start()
+            except RuntimeError:  # the system gives no more threads
+                _log.error("accept_failed", detail="no thread can be started")
+                sock.close()
+                with self._changed:
+                    self._half_open.pop(association, None)
 
     def _serve(self, association: Association) -> None:
         try:
