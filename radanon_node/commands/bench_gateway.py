@@ -152,7 +152,7 @@ def _ready(process: subprocess.Popen[bytes], log: Path) -> int:
                 port: int = json.loads(line)["port"]
                 return port
         time.sleep(0.05)
-    raise ConfigError(f"bench: the node does not start: {log.read_text()[-300:]}")
+    raise ConfigError(f"bench: the node does not start (exit status {process.poll()}): {log.read_text()[-300:]}")
 
 
 @contextmanager
@@ -189,9 +189,11 @@ def _pass_through(folder: Path, archive: int, ready: Connection) -> None:
     def forward() -> None:
         caller = AE("BENCH")
         caller.requested_contexts = StoragePresentationContexts
-        association = caller.associate("127.0.0.1", archive, ae_title="ARCHIVE")
+        association: Any = None
         while True:
             path = kept.get()
+            if association is None or not association.is_established:  # it is given up when nothing comes for a while
+                association = caller.associate("127.0.0.1", archive, ae_title="ARCHIVE")
             association.send_c_store(str(path))
             path.unlink()
 
