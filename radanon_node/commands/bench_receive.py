@@ -66,9 +66,9 @@ def cases(quick: bool) -> list[Case]:
     """CT of 512 x 512 (0.5 MB) and DX of 2560 x 2048 (10 MB), 16 bits allocated."""
     ct, dx = 512 * 512 * 2, 2560 * 2048 * 2
     return [
-        Case("CT x1", ct, 1, 30 if quick else 300), Case("CT x4", ct, 4, 10 if quick else 150),
-        Case("DX x1", dx, 1, 3 if quick else 20), Case("DX x4", dx, 4, 2 if quick else 8),
-        Case("CT x1, Nagle", ct, 1, 10 if quick else 30, nodelay=False),
+        Case("CT x1", ct, 1, 30 if quick else 200), Case("CT x4", ct, 4, 10 if quick else 100),
+        Case("DX x1", dx, 1, 3 if quick else 12), Case("DX x4", dx, 4, 2 if quick else 6),
+        Case("CT x1, Nagle", ct, 1, 10 if quick else 20, nodelay=False),
     ]
 
 
