@@ -15,13 +15,19 @@ from radanon_node.network.command_set import Command
 from radanon_node.network.commit_request import handle_event_report, new_transaction
 from radanon_node.network.courier import Courier
 from radanon_node.network.health import Health
-from radanon_node.settings import Config
+from radanon_node.settings import Config, DestinationSettings
 
 _log = structlog.get_logger("radanon.sender")
 
 _BATCH = 200
 _EVERY_S = 2.0
+_EVERY_OFF_S = 60.0  # where it was switched off, a look for what was sent before that
 _PATIENCE_S = 3.0
+
+
+def awaits_commitment(settings: DestinationSettings) -> bool:
+    """Whether what the destination has taken counts only once it has committed to it; a folder's synced file needs no promise."""
+    return settings.storage_commitment and settings.directory is None
 
 
 class Commitments:
@@ -56,13 +62,13 @@ class Commitments:
         now = time.monotonic()
         if now < self._due or not self._health.permit(1):
             return False
-        self._due = now + _EVERY_S
+        self._due = now + (_EVERY_S if awaits_commitment(self._settings) else _EVERY_OFF_S)
         try:
             lease = 2 * self._settings.timeout + _PATIENCE_S + 60.0
             items = self._ledger.claim_commitments(self._owner, self._name, _BATCH, lease)
             if not items:
                 return False
-            if self._settings.storage_commitment:
+            if awaits_commitment(self._settings):
                 detail = self._request(courier, items)
                 # The archive is given time to check what it has before it is asked again.
                 results = [DeliveryResult(item, "sent", self._settings.timeout + self._health.instance_delay(item.id), detail)

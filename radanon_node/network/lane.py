@@ -17,7 +17,7 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryItem, DeliveryResult
 from radanon_node.logs import describe
 from radanon_node.network.claims import Bell, Claims
-from radanon_node.network.commitments import Commitments
+from radanon_node.network.commitments import Commitments, awaits_commitment
 from radanon_node.network.courier import Courier, FolderCourier, NetworkCourier
 from radanon_node.network.health import Health, backoff
 from radanon_node.pipeline.released import Released
@@ -27,7 +27,9 @@ _log = structlog.get_logger("radanon.sender")
 
 LEASE_S = 300.0
 BATCH = 32
-_POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen
+_POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen,
+_IDLE_POLL_S = 3.0  # after that long
+_IDLE_S = 10.0  # without work
 _LINGER_S = 2.0  # an association is kept open that long for the next batch,
 _LINGER_POLL_S = 0.25  # unless another lane wants one meanwhile
 _FLUSH_S = 2.0  # what a slow destination has taken is written down at least that often
@@ -110,10 +112,11 @@ class Lane:
             if busy:
                 idle_since = time.monotonic()
                 continue
-            lingering = time.monotonic() - idle_since < _LINGER_S and not self._health.crowded()
+            idle = time.monotonic() - idle_since
+            lingering = idle < _LINGER_S and not self._health.crowded()
             if not lingering:
                 self._courier.rest()
-            pause = _LINGER_POLL_S if lingering else _POLL_S
+            pause = _LINGER_POLL_S if lingering else _POLL_S if idle < _IDLE_S else _IDLE_POLL_S
             self._bell.wait(min(self._health.wait() or pause, pause) if self._first or lingering else None)
         self._courier.rest()
 
@@ -225,7 +228,7 @@ class Lane:
         if error is None:
             self._health.good()
             self._health.forget(item.id)
-            return DeliveryResult(item, "sent" if self._settings.storage_commitment else "delivered", 0.0, warning)
+            return DeliveryResult(item, "sent" if awaits_commitment(self._settings) else "delivered", 0.0, warning)
         if isinstance(error, Unreachable):
             self._health.trouble(str(error), whole=True)
             return DeliveryResult(item, "retry", self._health.wait(), str(error))

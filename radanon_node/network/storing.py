@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from radanon_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from radanon_node.errors import (
     CANNOT_UNDERSTAND,
     DATASET_MISMATCH,
@@ -22,7 +23,7 @@ from radanon_node.ledger.spool import Incoming
 from radanon_node.ledger.types import Admission, Arrival
 from radanon_node.network.admission import Admitter
 from radanon_node.network.command_set import Command
-from radanon_node.network.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Context, is_uid
+from radanon_node.network.contexts import Context, is_uid
 from radanon_node.network.peek import HEAD, NotADataSet, peek
 from radanon_node.network.writeback import Writeback
 

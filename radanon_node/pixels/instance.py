@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import mmap
+import tempfile
 import zlib
 from dataclasses import dataclass, field
 from struct import pack
@@ -10,7 +11,7 @@ from struct import pack
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-import radanon_node
+from radanon_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Buffer
 from radanon_node.pixels.elements import Fragments, NewPixels, PixelElement, Pixels, put_pixels
@@ -29,10 +30,11 @@ from radanon_node.pixels.writer import write_elements
 
 __all__ = ["Encoded", "Fragments", "Instance", "NewPixels", "PixelElement", "Pixels", "encode_instance", "read_instance"]
 
-IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.UUID('5d1f9d5e-6a3c-4a0e-9b0c-3b1f1e0c7a54').int}"
-IMPLEMENTATION_VERSION_NAME = f"RADANON_{radanon_node.__version__}"[:16]
 MAX_INFLATED = 2**31
 """Most bytes a deflated data set may grow to."""
+
+MAPPED_FROM = 2**28
+"""Encoded files from this size on do not stay in memory: a long multi-frame passes in constant memory."""
 
 _SOP_CLASS, _SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
 
@@ -79,12 +81,13 @@ class Encoded:
 
     Parameters
     ----------
-    data : bytes
+    data : Buffer
+        In memory, or from `MAPPED_FROM` bytes on a read-only map of a file without name.
     pixel_spans : tuple of (int, int)
         Byte ranges of pixel values. Of no use for a deflated file: read that back and use ``Instance.data`` instead.
     """
 
-    data: bytes = field(repr=False)
+    data: Buffer = field(repr=False)
     pixel_spans: tuple[tuple[int, int], ...]
 
 
@@ -281,7 +284,19 @@ def encode_instance(dataset: Dataset, transfer_syntax_uid: str, pixels: Pixels |
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         body = b"".join([*map(deflater.compress, parts), deflater.flush()])
         return Encoded(b"".join([*head, body, b"\0" * (len(body) & 1)]), ())
-    return Encoded(b"".join([*head, *parts]), tuple(spans))
+    return Encoded(_joined([*head, *parts]), tuple(spans))
+
+
+def _joined(parts: list[Buffer]) -> Buffer:
+    """`parts` one after the other: in memory, or for a large file in an unlinked temporary one that is mapped."""
+    size = sum(map(len, parts))
+    if size < MAPPED_FROM:
+        return b"".join(parts)
+    with tempfile.TemporaryFile() as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
 
 
 def _meta(sop_class_uid: str, sop_instance_uid: str, syntax: TransferSyntax) -> bytes:

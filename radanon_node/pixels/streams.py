@@ -22,6 +22,7 @@ _NEXT_MARKER_LS = re.compile(rb"\xff[\x80-\xfe]")
 # Comments that encoders sign with: a fixed text and version numbers, nothing in which a value of the data set could stand.
 _BANNERS = re.compile(
     rb"(Created by (GDCM/)?OpenJPEG version [\d.]+"
+    rb"|OpenJPH Ver [\d.]+"
     rb"|Kakadu-v?[\d.]+"
     rb"|Kdu-Layer-Info: log_2\{Delta-D\(squared-error\)/Delta-L\(bytes\)\}, L\(bytes\)\n[-+\d.e, \n]*"
     rb"|(Creator: )?JasPer Version [\d.]+"

@@ -111,7 +111,7 @@ class NodeProcess:
             env={**os.environ, **self.environment, **(environment or {})},
         )  # fmt: skip
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
-        port: int = self.wait_event("ready", 60)["port"]
+        port: int = self.wait_event("ready", 120)["port"]
         return port
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -155,7 +155,7 @@ class NodeProcess:
         found: list[dict[str, Any]] = json.loads(self.command("quarantine", "list", "--json").stdout)
         return found
 
-    def wait_states(self, timeout: float = 90.0, **wanted: int) -> dict[str, Any]:
+    def wait_states(self, timeout: float = 180.0, **wanted: int) -> dict[str, Any]:
         """Until the ledger counts exactly `wanted` and nothing is open; polls the ledger, the only public word on it."""
         until = time.monotonic() + timeout
         with self.ledger() as ledger:
@@ -167,7 +167,7 @@ class NodeProcess:
                 assert time.monotonic() < until, f"states {states}, wanted {wanted}; log:\n" + "".join(self.lines[-40:])
                 time.sleep(0.05)
 
-    def wait_settled(self, timeout: float = 90.0) -> dict[str, Any]:
+    def wait_settled(self, timeout: float = 180.0) -> dict[str, Any]:
         """Until nothing is open, whatever became of it."""
         until = time.monotonic() + timeout
         with self.ledger() as ledger:

@@ -11,8 +11,8 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
 from pynetdicom.presentation import PresentationContext
 
+from radanon_node import IMPLEMENTATION_CLASS_UID
 from radanon_node.network import request_pdus as pdus
-from radanon_node.network.contexts import IMPLEMENTATION_CLASS_UID
 from radanon_node.network.request_pdus import Offer, ProtocolError
 
 UIDS = st.from_regex(r"[12](\.[1-9][0-9]{0,6}){1,7}", fullmatch=True)

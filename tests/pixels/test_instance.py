@@ -23,9 +23,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from radanon_node import IMPLEMENTATION_CLASS_UID
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pixels.elements import NewPixels
-from radanon_node.pixels.instance import IMPLEMENTATION_CLASS_UID, encode_instance, read_instance
+from radanon_node.pixels.instance import encode_instance, read_instance
 
 SKIPPED = {".py", ".txt", ".zip", ".gz", ".json", ".xml", ".hdr", ".pyc", ".md5", ".icc", ".dump"}
 FILES = sorted(
