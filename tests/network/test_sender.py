@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from tests.network.sending import bench, network, part10, picture
+from tests.network.sending import bench, network, picture
 from tests.peers import StoreScp, free_port, mute_port, orthanc, storescp
 
 pytestmark = pytest.mark.integration
@@ -154,8 +154,9 @@ def test_changed_file_is_never_sent(tmp_path: Path) -> None:
 
 
 def test_folder_destination(tmp_path: Path) -> None:
+    """Whole files of the folder's own mode, nothing half-written left; asking a folder for commitment changes nothing."""
     pictures = [picture(number) for number in range(3)]
-    with bench(tmp_path, {"folder": {"directory": str(tmp_path / "out")}}) as node:
+    with bench(tmp_path, {"folder": {"directory": str(tmp_path / "out"), "storage_commitment": True}}) as node:
         files = node.put(pictures)
         with node.sending():
             node.wait_delivered("folder", 3)
@@ -164,4 +165,16 @@ def test_folder_destination(tmp_path: Path) -> None:
         assert path.read_bytes() == data
         assert path.stat().st_mode & 0o777 == 0o640
     assert not list((tmp_path / "out" / ".incoming").iterdir())
-    assert len(part10(pictures[0])) == len(files[0])
+
+
+def test_folder_that_cannot_be_written_is_down_until_it_can(tmp_path: Path) -> None:
+    """A file stands where the folder should be: all wait and none is blamed; afterwards all are delivered."""
+    blocked = tmp_path / "mount"
+    blocked.write_text("not mounted")
+    with bench(tmp_path, {"folder": {"directory": str(blocked / "out"), "retry_initial": 0.05, "retry_max": 0.4}}) as node:
+        node.put([picture(number) for number in range(3)])
+        with node.sending():
+            node.wait(lambda: node.counts("folder").get("up") is False)
+            assert {entry.attempts for entry in node.ledger.deliveries_list()} == {0}
+            blocked.unlink()
+            node.wait_delivered("folder", 3)
