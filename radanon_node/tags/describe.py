@@ -137,6 +137,8 @@ _BEYOND = """\
 - Every text that is kept, listed or not, is looked through for this instance's own identifiers: names of patient and staff in any
   spelling, IDs, dates, the institution. Text in no declared character set becomes ASCII.
 - Ages above 89 years that are kept are given as 90 years.
+- Where the table's own rows would break the IOD: the owner of an animal (2297, 2299; X) becomes empty, since animals require it. Two
+  cases are left as the table has them: an ethics committee's name (D) without its approval number (X), and a neutered patient (K).
 - Encapsulated documents are held, or replaced by an empty valid document (`encapsulated_documents`).
 """
 

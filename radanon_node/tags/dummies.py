@@ -29,12 +29,6 @@ def code_item(like: Dataset) -> Dataset:
     return item(like, **DUMMY_CODE)
 
 
-def is_code(original: Dataset) -> bool:
-    """Whether an item is a coded entry."""
-    keys = elements(original).keys()
-    return any(tag in keys for tag in (0x00080100, 0x00080119, 0x00080120)) and 0x00080104 in keys
-
-
 def content_items(parent: Dataset) -> list[Dataset]:
     """Content of a structured report that was taken out: one text item (PS3.3 C.17.3)."""
     concept = item(parent, CodeValue="121106", CodingSchemeDesignator="DCM", CodeMeaning="Comment")

@@ -31,6 +31,9 @@ __all__ = ["ElementFate", "PixelFacts", "Scrubbed", "Scrubber"]
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = (BaseTag(tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E))
 _DOCUMENT, _DOCUMENT_LENGTH = BaseTag(0x00420011), BaseTag(0x00420015)
 _PATIENT_ID, _PATIENT_NAME = BaseTag(0x00100020), BaseTag(0x00100010)
+_ANIMAL = frozenset(BaseTag(tag) for tag in (0x00102201, 0x00102202, 0x00102292, 0x00102293))
+"""Species and breed: the patient is an animal."""
+_OWNERS = ((BaseTag(0x00102297), "PN"), (BaseTag(0x00102299), "LO"))
 _REFERENCED_SERIES = BaseTag(0x00081115)
 _REFERENCES = frozenset(BaseTag(tag) for tag in CONDITIONAL_UID)
 _KEPT_KINDS = {
@@ -169,6 +172,11 @@ class Scrubber:
                 into[tag] = make(tag, vr, pseudonym.encode("ascii", "replace"), dataset)
         if _REFERENCED_SERIES in into and stored.keys() & _REFERENCES and not _refers(result, top=True):
             del into[_REFERENCED_SERIES]  # what it summed up was removed by the table: alone it would be invalid
+        if stored.keys() & _ANIMAL:
+            for tag, vr in _OWNERS:
+                # Type 2C, required of animals: empty, as X would make the object invalid.
+                if tag in stored and tag not in into and self.policy.site_decision((int(tag),)) is None:
+                    into[tag] = make(tag, vr, b"", dataset)
         if _DOCUMENT in into and _DOCUMENT_LENGTH in into:
             result.EncapsulatedDocumentLength = len(self.document(sop_class))
         new_instance = ascii_text(into.get(_SOP_INSTANCE))

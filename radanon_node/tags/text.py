@@ -14,6 +14,7 @@ _PATTERNS = (
     re.compile(r"\b(?:https?|ftp|file)://\S+|\bwww\.\S+|\\\\[\w.-]+\\\S+", re.IGNORECASE),
     re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),  # IPv4
     re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),  # US social security number
+    re.compile(r"\b(?:tel|telephone|telefon|phone|fax|mobile|cell)\b[ .:#]{0,3}[+(]?\d[\d ()./-]{4,}\d", re.IGNORECASE),
     re.compile(r"(?<![\w.])(?:\+\d{1,3}[ ./-]?)?(?:\(\d{2,5}\)|\d{3,5})[ ./-]\d{3,4}[ ./-]\d{3,5}(?![\w.])"),  # telephone
     re.compile(r"(?<![\w.])\d{3}-\d{4}(?![\w.])"),
     re.compile(r"(?<![\w.])\+\d[\d ./-]{6,}\d"),

@@ -184,7 +184,8 @@ class Walk:
     def _sequence(self, source: Dataset, tag: BaseTag, step: Step, items: list[Dataset]) -> Element | None:
         """A kept sequence; one of which nothing is left goes, unless it was empty or the IOD wants it."""
         if not items and items_of(source, tag):
-            if step.kind in ("1", "1C"):
+            # Of a sequence that no table lists the type is not known: it may be required, so an empty item stays.
+            if step.kind in ("1", "1C") or (step.kind is None and step.do is Do.RECURSE):
                 return DataElement(tag, "SQ", Sequence([Dataset()]))
             return DataElement(tag, "SQ", Sequence()) if step.kind in ("2", "2C") else None
         return DataElement(tag, "SQ", Sequence(items))
@@ -289,7 +290,7 @@ class Walk:
             return DataElement(tag, "SQ", Sequence(maker(source, originals)))
         if not originals:
             return DataElement(tag, "SQ", Sequence([dummies.code_item(source)] if step.keyword.endswith("CodeSequence") else []))
-        if dummies.is_code(originals[0]) or step.keyword.endswith("CodeSequence"):
+        if step.keyword.endswith("CodeSequence"):
             return DataElement(tag, "SQ", Sequence([dummies.code_item(source)]))
         return DataElement(tag, "SQ", Sequence([self._dummy_item(originals[0], node.child(int(tag)), codecs, depth + 1)]))
 
@@ -304,9 +305,9 @@ class Walk:
             if vr == "SQ" and step is not None and step.do is Do.RECURSE:
                 items = items_of(original, tag) or []
                 below = node.child(int(tag))
+                is_code = step.keyword.endswith("CodeSequence")
                 dummy = [
-                    dummies.code_item(original) if dummies.is_code(item) else self._dummy_item(item, below, codecs, depth + 1)
-                    for item in items[:1]
+                    dummies.code_item(original) if is_code else self._dummy_item(item, below, codecs, depth + 1) for item in items[:1]
                 ]
                 stored[tag] = DataElement(tag, "SQ", Sequence(dummy))
             elif step is not None and step.do in (Do.HUNT, Do.KEEP) and vr not in ("CS", "DS", "IS") and dummy_text(vr) is not None:

@@ -62,9 +62,20 @@ def test_every_spelling_is_found(known, leak, kind):
 
 
 @pytest.mark.parametrize(
-    "harmless", [b"mullerian", b"temitopes", b"77100234", b"17710023", b"1.7710023.5", b"119500322", b"19500323", b"2.25.19500322123456789",
-                 b"1.2.826.0.1.3680043.9.7156.12", b"12.03.1950"],
-)  # fmt: skip
+    "harmless",
+    [
+        b"mullerian",
+        b"temitopes",
+        b"77100234",
+        b"17710023",
+        b"1.7710023.5",
+        b"119500322",
+        b"19500323",
+        b"2.25.19500322123456789",
+        b"1.2.826.0.1.3680043.9.7156.12",
+        b"12.03.1950",
+    ],
+)
 def test_parts_of_other_words_and_numbers_are_none(known, harmless):
     assert find_identity(b"\0\0" + harmless + b"\x08\x00\x05\x00", [], known) == []
 
