@@ -20,6 +20,8 @@ _MOST_ENLARGED = 4.0
 _LEVELS, _FLAT_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65)
 # Two components are the same shape if their boxes agree to this many working pixels.
 _SAME = 3
+# A neck is at most this share of the thickest stroke: initials touch a letter at a point, one letter has strokes of one width.
+_NECKS = (0.35, 0.5)
 # A candidate's larger side, as a share of the region's larger side.
 _SMALLEST = 0.2
 
@@ -171,7 +173,7 @@ def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
     joined = np.pad(component.mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(joined, cv2.DIST_L2, 3)
     thickest = float(depth.max())
-    for share in (0.35, 0.5, 0.65, 0.8):
+    for share in _NECKS:
         cores = (depth > share * thickest).astype(np.uint8)
         count, labels = cv2.connectedComponents(cores, connectivity=8)
         if count < 3:

@@ -21,8 +21,7 @@ Mask = NDArray[np.bool_]
 # First, cheap look (one orientation) and the mean over eight orientations that counts.
 _WORTH_A_LOOK = 0.3
 _SURE = 0.75
-# When Tesseract cannot read the glyph in its best orientation, its shape alone must be beyond doubt.
-_SURE_UNREAD, _SURE_CUT = 0.97, 0.9
+_SURE_CUT = 0.9
 _MOST_CANDIDATES = 3
 # Ways whose likeness is this close to the best one are read too.
 _CLOSE = 0.08
@@ -33,11 +32,11 @@ _FOREIGN, _FOREIGN_PLATE = 0.3, 0.15
 _FAR_MORE = 1.5
 # Share of a letter that must lie in the detector's box: the rest of the crop belongs to something else.
 _INSIDE = 0.8
-_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.85, 0.5
+_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.88, 0.6
 # Rings and discs hang beside letters; a letter O is slimmer.
 _ROUND, _ACROSS = 1.22, 2.2
 _RINGLIKE = [CLASSES.index(letter) for letter in "CGOQ"]
-_NEIGHBOUR_GAP = 0.8
+_NEIGHBOUR_GAP, _SECOND_GAP = 0.8, 0.35
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
 _CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
 
@@ -57,8 +56,6 @@ class Letter:
         Gray levels between ink and surroundings.
     likelihood : float
         The glyph net's mean probability, 0..1.
-    read : bool
-        Tesseract read it too.
     """
 
     letter: str
@@ -67,7 +64,6 @@ class Letter:
     bright: bool
     contrast: float
     likelihood: float
-    read: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,10 +127,10 @@ def _judged(view: GrayFrame, crop: Crop, candidate: Candidate, seen: Sequence[Co
     if contrast is None or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
     way = read_of(candidate)
-    if way is None and (candidate.likelihood < _SURE_UNREAD or candidate.component.cut):
+    if way is None:
         return None, "reading_unsure"
     candidate = replace(candidate, component=_widest(candidate, seen))
-    letter = _on_film(candidate, crop, contrast, way is not None)
+    letter = _on_film(candidate, crop, contrast)
     return (letter, "isolated_side_letter") if isolated(view, letter) else (None, "not_isolated")
 
 
@@ -265,6 +261,8 @@ def isolated(view: GrayFrame, letter: Letter) -> bool:
             neighbours.append((component, aspect < _ROUND))
     classes = classify([normalise(component.mask) for component, _ in neighbours])
     for (component, is_round), likely in zip(neighbours, classes):
+        if _gap(own, component.box) > _SECOND_GAP * height and CLASSES[int(likely.argmax())] == letter.letter:
+            continue  # a second marker, as where a digital one was added to the lead one
         sure = 1 - likely[-1] - (likely[_RINGLIKE].sum() if is_round else 0)
         if sure > _NEIGHBOUR_SURE and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
             return False
@@ -285,9 +283,9 @@ def _gap(one: Box, other: Box) -> float:
     return float(np.hypot(across, down))
 
 
-def _on_film(candidate: Candidate, crop: Crop, contrast: float, read: bool) -> Letter:
+def _on_film(candidate: Candidate, crop: Crop, contrast: float) -> Letter:
     film = crop.on_film(candidate.component.box)
     soft = cv2.resize(candidate.component.mask.astype(np.uint8) * 255, (film.width, film.height), interpolation=cv2.INTER_LINEAR)
     mask = np.asarray(soft) > 127
     mask = mask if mask.any() else np.ones_like(mask)
-    return Letter(candidate.letter, film, mask, candidate.component.bright, contrast, candidate.likelihood, read)
+    return Letter(candidate.letter, film, mask, candidate.component.bright, contrast, candidate.likelihood)

@@ -110,5 +110,5 @@ def ways(mask: Mask, letter: str) -> list[Upright]:
             # Capitals are taller than wide: a lying one is less likely to be meant that way.
             lying = 0.15 if upright.shape[1] > 1.15 * upright.shape[0] else 0.0
             likeness = float((templates @ template_view(upright).ravel()).max())
-            found.append(Upright(upright, (-tilt if mirrored else tilt) + 90 * quarter, mirrored, likeness - lying))
+            found.append(Upright(upright, tilt + (-90 if mirrored else 90) * quarter, mirrored, likeness - lying))
     return sorted(found, key=lambda way: -way.likeness)

@@ -59,7 +59,7 @@ def find_word(view: GrayFrame, box: Box, words: Sequence[str]) -> tuple[Letter |
             continue
         at = crop.on_film(Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
         mask = np.asarray(cv2.resize(word_ink.astype(np.uint8) * 255, (at.width, at.height), interpolation=cv2.INTER_LINEAR)) > 127
-        word = Letter(text, at, mask, bright, abs(inside - around), 1.0, True)
+        word = Letter(text, at, mask, bright, abs(inside - around), 1.0)
         return (word, "isolated_side_word") if _alone(view, word) else (None, "not_isolated")
     return None, "no_word"
 
