@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +19,12 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import RLELossless
 
 from radanon_node.errors import HoldInstance, Reason
+from radanon_node.pipeline.types import Box, Kind, Region, Source, Verdict
 from radanon_node.pixels.codec import open_image
 from radanon_node.pixels.elements import NewPixels
 from radanon_node.pixels.instance import encode_instance, read_instance
-from radanon_node.pixels.redact import passthrough
+from radanon_node.pixels.proof import prove
+from radanon_node.pixels.redact import passthrough, redact
 
 J2K, JPEG, SV1, JLS = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"
 LOSSY_COLOUR = {"SC_rgb_dcmtk_+eb+cy+n1.dcm", "SC_rgb_dcmtk_+eb+cy+np.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm", "examples_ybr_color.dcm"}
@@ -188,3 +193,29 @@ def test_only_the_frame_asked_for_is_decoded(kit):
     image.frame(0), image.frame(2)
     with pytest.raises(HoldInstance):
         image.frame(1)
+
+
+HTJ2K = json.loads((Path(__file__).parent / "data" / "htj2k.json").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(HTJ2K))
+def test_high_throughput_streams_of_openjph_decode_to_its_own_values(kit, name):
+    """Made with OpenJPH 0.26.3, which nothing here has an encoder of; the values are those it decodes itself."""
+    entry = HTJ2K[name]
+    values = np.frombuffer(zlib.decompress(base64.b64decode(entry["values"])), entry["dtype"]).reshape(entry["shape"])
+    uid, photometric = {
+        "gray_lossless": ("1.2.840.10008.1.2.4.201", "MONOCHROME2"), "rgb_lossless": ("1.2.840.10008.1.2.4.202", "YBR_RCT"),
+        "gray_lossy": ("1.2.840.10008.1.2.4.203", "MONOCHROME2"),
+    }[name]
+    instance = coded(kit, values, uid, [base64.b64decode(entry["stream"])], (1,), photometric=photometric)
+    image = open_image(instance)
+    np.testing.assert_allclose(image.frame(0), values, rtol=0, atol=1 if name == "gray_lossy" else 0)
+    assert passthrough(image).method == "untouched"
+    region = Region(Box(4, 4, 12, 9), Verdict.REDACT, Kind.TEXT, 1.0, Source.TEXT_MODEL)
+    result = redact(image, [region])
+    assert (result.method, result.transfer_syntax_uid) == ("to_lossless", J2K)
+    assert ("LossyImageCompression" in result.changes) == (name == "gray_lossy")
+    for keyword, value in result.changes.items():
+        setattr(instance.dataset, keyword, value)
+    after = open_image(read_instance(encode_instance(instance.dataset, J2K, result.pixels).data))
+    assert prove(image, after, [region]).redacted_pixels == 40

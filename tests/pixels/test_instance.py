@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import zlib
 from pathlib import Path
@@ -261,3 +262,12 @@ def test_invalid_values_are_not_quoted_in_warnings_or_logs(recwarn, caplog):
     assert dataset.NumberOfFrames == "smith^john"
     assert not [warning for warning in recwarn if "smith" in str(warning.message)]
     assert "smith" not in caplog.text
+
+
+def test_a_large_file_is_mapped_and_says_the_same(kit, monkeypatch):
+    instance = read_instance(kit.build(kit.wavy(30, 40, 12), stored=12))
+    small = encode_instance(instance.dataset, ImplicitVRLittleEndian, instance.pixels)
+    monkeypatch.setattr("radanon_node.pixels.instance.MAPPED_FROM", 100)
+    large = encode_instance(instance.dataset, ImplicitVRLittleEndian, instance.pixels)
+    assert isinstance(large.data, mmap.mmap) and bytes(large.data) == small.data and large.pixel_spans == small.pixel_spans
+    assert bytes(read_instance(large.data).pixels.data) == bytes(instance.pixels.data)
