@@ -117,11 +117,12 @@ class Walk:
                 kept[tag] = element
             elif do is Do.HUNT and (vr is None or vr == step.vr):
                 kept[tag] = element
+                if step.value:  # the site's own wish: kept as it is
+                    self.site_kept.append(text_of(element, encodings_of(source, inherited)))
+                    continue
                 value = element.value if isinstance(element, RawDataElement) else value_bytes(element)
                 if value:
                     texts.append((tag, step, value))
-                if step.value:
-                    self.site_kept.append(text_of(element, encodings_of(source, inherited)))
             elif do is Do.REMOVE:
                 continue
             else:

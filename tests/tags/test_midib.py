@@ -15,8 +15,13 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-FAMILY = ["Nakamura", "Okonkwo", "Petrov", "Silva", "Andersson", "Dubois", "Schneider", "Haddad", "Kowalczyk", "O'Rourke", "Nguyen-Tran", "Müller", "García", "Østergaard"]
-GIVEN = ["Yuki", "Chidi", "Irina", "Mateus", "Astrid", "Céline", "Jürgen", "Layla", "Zofia", "Aoife", "Minh", "Beatriz", "Søren", "Temperance"]
+FAMILY = [
+    "Nakamura", "Okonkwo", "Petrov", "Silva", "Andersson", "Dubois", "Schneider", "Haddad", "Kowalczyk", "O'Rourke", "Nguyen-Tran", "Müller",
+    "García", "Østergaard",
+]  # fmt: skip
+GIVEN = [
+    "Yuki", "Chidi", "Irina", "Mateus", "Astrid", "Céline", "Jürgen", "Layla", "Zofia", "Aoife", "Minh", "Beatriz", "Søren", "Temperance",
+]  # fmt: skip
 SITES = ["St. Brendan Medical Center", "Klinikum Weissenfels", "Hôpital Beauséjour", "Riverbend Radiology Associates"]
 HARMLESS = [
     "CT CHEST W CONTRAST",
