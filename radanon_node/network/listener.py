@@ -56,7 +56,7 @@ class Listener:
         self._config = config
         self._spool = spool
         self._commitments = Commitments(config, ledger)
-        storing = Storing(spool, Admitter(ledger, on_admitted), settings.max_instance_size)
+        storing = Storing(spool, Admitter(ledger, spool, on_admitted), settings.max_instance_size)
         tls = server_context(settings.tls) if settings.tls else None
         self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish)
         self._max_half_open = max(64, 4 * settings.max_associations)

@@ -24,6 +24,7 @@ class SlowLedger:
     def __init__(self, gate: threading.Event | None = None, fail: set[int] | None = None,
                  error: type[Exception] = LedgerUnavailable) -> None:
         self.batches: list[list[int]] = []
+        self.known: set[str] = set()
         self._gate, self._fail, self._error = gate, fail or set(), error
         self._busy = threading.Lock()
 
@@ -38,6 +39,20 @@ class SlowLedger:
             return [Admission(item.size, "new" if item.size % 3 else "duplicate") for item in arrivals]
         finally:
             self._busy.release()
+
+
+    def known_files(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self.known]
+
+
+class NoFiles:
+    """Notes what is removed."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
 
 
 def admit_all(admitter: Admitter, numbers: Sequence[int]) -> dict[int, int | type[BaseException]]:
@@ -60,7 +75,7 @@ def admit_all(admitter: Admitter, numbers: Sequence[int]) -> dict[int, int | typ
 def test_those_who_come_during_a_commit_share_the_next_one() -> None:
     gate, counted = threading.Event(), []
     ledger = SlowLedger(gate)
-    admitter = Admitter(ledger, counted.append)
+    admitter = Admitter(ledger, NoFiles(), counted.append)
     results: dict[int, int | type[BaseException]] = {}
     worker = threading.Thread(target=lambda: results.update(admit_all(admitter, range(12))))
     worker.start()
@@ -77,7 +92,7 @@ def test_those_who_come_during_a_commit_share_the_next_one() -> None:
 @settings(max_examples=25, deadline=None)
 def test_each_gets_its_own_answer_or_an_error(numbers: set[int], fail: set[int]) -> None:
     ledger = SlowLedger(fail=fail)
-    results = admit_all(Admitter(ledger, lambda _: None), sorted(numbers))
+    results = admit_all(Admitter(ledger, NoFiles(), lambda _: None), sorted(numbers))
     assert sorted(item for batch in ledger.batches for item in batch) == sorted(numbers)
     for batch in ledger.batches:
         for number in batch:
@@ -87,7 +102,7 @@ def test_each_gets_its_own_answer_or_an_error(numbers: set[int], fail: set[int])
 def test_a_bug_in_the_ledger_is_an_error_for_all_who_waited() -> None:
     gate = threading.Event()
     ledger = SlowLedger(gate, {0}, RuntimeError)
-    admitter = Admitter(ledger, lambda _: None)
+    admitter = Admitter(ledger, NoFiles(), lambda _: None)
     results: dict[int, int | type[BaseException]] = {}
     worker = threading.Thread(target=lambda: results.update(admit_all(admitter, [0, 1, 2])))
     worker.start()
@@ -101,7 +116,7 @@ def test_a_bug_in_the_ledger_is_an_error_for_all_who_waited() -> None:
 
 
 def test_a_ledger_that_was_down_is_not_asked_for_a_while() -> None:
-    admitter = Admitter(SlowLedger(fail={1}), lambda _: None)
+    admitter = Admitter(SlowLedger(fail={1}), NoFiles(), lambda _: None)
     admitter.check()
     with pytest.raises(LedgerUnavailable):
         admitter.admit(arrival(1))
@@ -110,8 +125,23 @@ def test_a_ledger_that_was_down_is_not_asked_for_a_while() -> None:
 
 
 def test_a_storage_error_of_one_batch_says_nothing_about_the_ledger() -> None:
-    admitter = Admitter(SlowLedger(fail={1}, error=StorageError), lambda _: None)
+    admitter = Admitter(SlowLedger(fail={1}, error=StorageError), NoFiles(), lambda _: None)
     with pytest.raises(StorageError):
         admitter.admit(arrival(1))
     admitter.check()
     assert admitter.admit(arrival(2)).id == 2
+
+
+def test_files_of_refused_instances_go_only_when_no_row_can_have_them_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, spool = SlowLedger(fail={1, 2}), NoFiles()
+    admitter = Admitter(ledger, spool, lambda _: None)
+    for number in (1, 2):
+        with pytest.raises(LedgerUnavailable):
+            admitter.admit(arrival(number))
+    ledger.known = {"in/2"}  # its commit had happened after all
+    admitter.admit(arrival(3))
+    assert spool.removed == []
+    monkeypatch.setattr("radanon_node.network.admission._IN_DOUBT_S", -1.0)
+    admitter.admit(arrival(4))
+    admitter.admit(arrival(5))
+    assert spool.removed == ["in/1"]
