@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from radanon_node.errors import ConfigError
 from radanon_node.training.synth.film import Item
 from radanon_node.training.synth.markers import CLASSES, SIDE_LETTER, SYMBOL, TEXT
 
+_DECOY = -2
 _KINDS = {
     "laterality": SIDE_LETTER,
     "side_letter": SIDE_LETTER,
@@ -31,6 +32,7 @@ _KINDS = {
     "disc": SYMBOL,
     "unknown": -1,
     "ignore": -1,
+    "not_a_marker": _DECOY,
 }
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".dcm", "")
 
@@ -48,12 +50,15 @@ class LabelledFilm:
         The labels as the file names them, one per item.
     split : str
         ``train``, ``val`` or empty.
+    decoys : tuple of Item
+        What was taken for a marker and is none (``not_a_marker``): background that training looks at more often.
     """
 
     path: Path
     items: tuple[Item, ...]
     kinds: tuple[str, ...] = ()
     split: str = ""
+    decoys: tuple[Item, ...] = ()
 
 
 def class_of(name: str) -> int:
@@ -93,6 +98,12 @@ def _item(box: Iterable[float], label: int) -> Item:
     return Item(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1), label)
 
 
+def _labelled(path: Path, items: Sequence[Item], kinds: Sequence[str], split: str = "") -> LabelledFilm:
+    real = [(i, k) for i, k in zip(items, kinds) if i.label != _DECOY]
+    decoys = tuple(i for i in items if i.label == _DECOY)
+    return LabelledFilm(path, tuple(i for i, _ in real), tuple(k for _, k in real), split, decoys)
+
+
 def _ours(path: Path, films: Path) -> list[LabelledFilm]:
     out = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -103,7 +114,7 @@ def _ours(path: Path, films: Path) -> list[LabelledFilm]:
             raise ConfigError(f"{path.name} line {number}: needs `image` and `items`")
         kinds = tuple(str(i["kind"]) for i in row["items"])
         items = tuple(_item(i["bbox"], class_of(kind)) for i, kind in zip(row["items"], kinds))
-        out.append(LabelledFilm(films / row["image"], items, kinds, str(row.get("split", ""))))
+        out.append(_labelled(films / row["image"], items, kinds, str(row.get("split", ""))))
     return out
 
 
@@ -118,7 +129,7 @@ def _labelme(path: Path, films: Path) -> LabelledFilm:
         items.append(_item((min(xs), min(ys), max(xs), max(ys)), class_of(shape["label"])))
         kinds.append(str(shape["label"]))
     name = Path(str(held.get("imagePath") or path.stem).replace("\\", "/")).name
-    return LabelledFilm(_film(films, Path(name).stem, name), tuple(items), tuple(kinds))
+    return _labelled(_film(films, Path(name).stem, name), tuple(items), tuple(kinds))
 
 
 def _film(films: Path, stem: str, name: str = "") -> Path:
@@ -142,7 +153,7 @@ def _coco(path: Path, held: dict[str, Any], films: Path) -> list[LabelledFilm]:
         boxes = ((n["bbox"][0], n["bbox"][1], n["bbox"][0] + n["bbox"][2], n["bbox"][1] + n["bbox"][3]) for n in notes)
         items = tuple(_item(b, class_of(k)) for b, k in zip(boxes, kinds))
         name = Path(image["file_name"]).name
-        out.append(LabelledFilm(_film(films, Path(name).stem, name), items, kinds))
+        out.append(_labelled(_film(films, Path(name).stem, name), items, kinds))
     return out
 
 
@@ -165,7 +176,7 @@ def _yolo(folder: Path, films: Path) -> list[LabelledFilm]:
             x, y, w, h = (float(v) for v in fields[1:5])
             kinds.append(names[int(fields[0])])
             items.append(_item(((x - w / 2) * columns, (y - h / 2) * rows, (x + w / 2) * columns, (y + h / 2) * rows), class_of(kinds[-1])))
-        out.append(LabelledFilm(film, tuple(items), tuple(kinds)))
+        out.append(_labelled(film, tuple(items), tuple(kinds)))
     return out
 
 

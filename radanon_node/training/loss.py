@@ -18,9 +18,9 @@ from radanon_node.markers.yolov5 import Detect
 
 @dataclass(frozen=True)
 class Gains:
-    """Weights of the parts (YOLOv5 hyp.scratch-low.yaml, class gain for few classes)."""
+    """Weights of the parts (YOLOv5 hyp.scratch-low.yaml, with more on the box: all of a marker must be inside)."""
 
-    box: float = 0.05
+    box: float = 0.1
     objectness: float = 1.0
     classes: float = 0.15
     anchor_ratio: float = 4.0

@@ -31,7 +31,7 @@ class Part:
     tone : str
         ``lead`` (brighter than what is behind, see-through), ``faint`` (a trace of it), ``white``, ``black`` (opaque, digital).
     item : int
-        Index into the marker's classes; -1 for what is painted but not labelled (acrylic carriers, outlines).
+        Index into the marker's classes; -1 for what is painted but not labelled (acrylic carriers, paper).
     """
 
     mask: Mask
@@ -221,7 +221,7 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
     if dark and rng.random() < 0.7:
         outline = max(line // 2, 1)
         if rng.random() < 0.5:
-            sheet.centre(glyphs.grown(make(-1), outline), 0, 0, dark, -1)
+            sheet.centre(glyphs.grown(make(-1), outline), 0, 0, dark, item)
         sheet.centre(make(-1), 0, 0, dark, item)
     sheet.centre(make(line), 0, 0, bright, item)
     sheet.centre(letter, 0, 0, bright, item)
@@ -230,9 +230,9 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
 
 def _printed(sheet: _Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
     if style < 0.4:
-        sheet.put(
-            glyphs.grown(mask, max(mask.shape[0] // 14, 1)), x - max(mask.shape[0] // 14, 1), y - max(mask.shape[0] // 14, 1), "black", -1
-        )
+        # The outline alone can still be read: it belongs to the item.
+        outline = max(mask.shape[0] // 14, 1)
+        sheet.put(glyphs.grown(mask, outline), x - outline, y - outline, "black", item)
         sheet.put(mask, x, y, "white", item)
     elif style < 0.75:
         sheet.put(mask, x, y, "white", item)
