@@ -34,7 +34,7 @@ def _postgres_programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """URL of a private PostgreSQL cluster (no TCP port), without database name."""
+    """URL of a private PostgreSQL cluster (no TCP port), without the user's name."""
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
@@ -50,7 +50,7 @@ def postgres() -> Iterator[str]:
                         "--no-sync"], check=True, capture_output=True, cwd="/")
         subprocess.run([*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, capture_output=True, cwd="/")
         try:
-            yield f"postgresql+psycopg://postgres@/{{}}?host={folder}"
+            yield f"postgresql+psycopg://{{user}}@/postgres?host={folder}"
         finally:
             subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
     finally:
@@ -63,12 +63,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     server = request.getfixturevalue("postgres")
-    name = f"ledger{next(_numbers)}_{os.getpid()}"
-    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
+    # A role with a schema of its own: a database each would be hundreds of files.
+    name = f"ledger{next(_numbers)}"
+    engine = create_engine(server.format(user="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE ROLE {name} LOGIN SUPERUSER"))
+        connection.execute(text(f"CREATE SCHEMA {name} AUTHORIZATION {name}"))
     engine.dispose()
-    return str(server.format(name))
+    return str(server.format(user=name))
 
 
 @dataclass
