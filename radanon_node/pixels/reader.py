@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from struct import Struct
 
 from pydicom import config
@@ -35,11 +35,15 @@ EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH = 0x7FE00001, 0x7FE00002, 0x7FE
 
 # PS3.5 Table 7.1-1: VRs with two reserved bytes and a 32-bit length, and Table 7.1-2: those with a 16-bit length.
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-_SHORT = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US")
+SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US")
 _VRS: dict[bytes, tuple[str, bool]] = {
-    **{vr.encode(): (vr, False) for vr in _SHORT},
+    **{vr.encode(): (vr, False) for vr in SHORT_VRS},
     **{vr.encode(): (vr, True) for vr in LONG_VRS},
 }
+
+
+_tag = lru_cache(maxsize=1 << 14)(BaseTag)  # the same few hundred tags, instance after instance
+_raw = tuple.__new__  # RawDataElement without the detour over its defaults
 
 
 class Formats:
@@ -177,7 +181,7 @@ class _Reader:
                 self.findings.notes.append("zero bytes after the last element")
                 pos = end
                 break
-            key = BaseTag(tag)
+            key = _tag(tag)
             if key in elements:
                 raise broken(begin, f"({group:04X},{number:04X}) occurs twice in one data set")
             if length != UNDEFINED:
@@ -192,7 +196,7 @@ class _Reader:
                     elements[key] = DataElement(key, "SQ", Sequence(items), pos, False, already_converted=True)
                 else:
                     value = cut(slice(pos, stop)) if length else _empty(vr)
-                    elements[key] = RawDataElement(key, vr, length, value, pos, implicit, little)
+                    elements[key] = _raw(RawDataElement, (key, vr, length, value, pos, implicit, little, True, False))
                     if tag == 0x00080005:
                         encoding = _encodings(value)
                 pos = stop

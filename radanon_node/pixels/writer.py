@@ -14,15 +14,23 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
+from pydicom.tag import BaseTag
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.pixels.reader import ITEM, LONG_VRS, PIXEL_TAGS, SEQUENCE_END, UNDEFINED
+from radanon_node.pixels.reader import ITEM, LONG_VRS, PIXEL_TAGS, PIXELS, SEQUENCE_END, SHORT_VRS, UNDEFINED
 
 # VRs whose value is written as its characters when they are all ASCII, the same bytes in every character set of PS3.3 C.12.1.1.2.
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _TEXT_PADDED = _TEXT | {"DS", "IS"}
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+
+
+_CODES: dict[str | None, bytes] = {vr: vr.encode() for vr in SHORT_VRS}
+
+
+def _number(item: tuple[BaseTag, Any]) -> int:
+    return +item[0]  # plain integers compare faster than tags
 
 
 class _Order:
@@ -63,22 +71,32 @@ def write_elements(dataset: Dataset, implicit: bool, little: bool, parent_charse
     recode = _charset_changed(dataset, charset)
     before: list[bytes] = []
     after: list[bytes] = []
-    for tag, element in sorted(dataset.items()):
+    implicit_header, short_header = order.implicit, order.short
+    for key, element in sorted(dataset.items(), key=_number):
+        tag = +key
         group = tag >> 16
         if group in (0, 2) or tag & 0xFFFF == 0:
             continue
-        out = before if tag < 0x7FE00010 else after
+        out = before if tag < PIXELS else after
         if isinstance(element, RawDataElement):
             vr = element.VR
             same = element.is_implicit_VR == implicit and element.is_little_endian == little
             if same and not (recode and (vr is None or vr in _CHARSET_VRS)):
                 value = element.value or b""
-                if element.length == UNDEFINED:
+                length = len(value)
+                if element.length != UNDEFINED and not length & 1 and (implicit or (vr in _CODES and length <= 0xFFFF)):
+                    # What nearly all elements are.
+                    if implicit:
+                        out.append(implicit_header(group, tag & 0xFFFF, length))
+                    else:
+                        out.append(short_header(group, tag & 0xFFFF, _CODES[vr], length))
+                    out.append(value)
+                elif element.length == UNDEFINED:
                     out += _undefined(tag, vr, value, implicit, order)
                 else:
                     _put(out, tag, vr, value, implicit, order)
                 continue
-            element = dataset[tag]
+            element = dataset[key]
         _converted(out, tag, element, implicit, little, order, charset)
     return before, after
 
