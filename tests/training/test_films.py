@@ -94,3 +94,11 @@ def test_broken_labels_are_a_clear_error(films: Path, content: str) -> None:
         path.write_text(content)
         with pytest.raises(ConfigError, match="l\\.json"):
             read_labels(path)
+
+
+def test_what_is_no_marker_is_no_item_but_a_decoy(films: Path) -> None:
+    path = films / "l.jsonl"
+    items = [{"bbox": [0, 0, 5, 5], "kind": "not_a_marker"}, {"bbox": [9, 9, 20, 20], "kind": "symbol"}]
+    path.write_text(json.dumps({"image": "a.png", "items": items}))
+    (film,) = read_labels(path)
+    assert (film.items, film.kinds, film.decoys) == ((Item(9, 9, 20, 20, 2),), ("symbol",), (Item(0, 0, 5, 5, -2),))
