@@ -133,6 +133,8 @@ class Listener:
                     return
                 self._half_open[association] = None
                 oldest = next(iter(self._half_open)) if len(self._half_open) > self._max_half_open else None
+                if oldest is not None:
+                    del self._half_open[oldest]  # its thread needs a moment to end; the next one over the limit is another's turn
             if oldest is not None:
                 oldest.cut()
             try:
