@@ -158,7 +158,7 @@ def test_sixty_half_open_connections_do_not_lock_good_senders_out(tmp_path: Path
         half_open = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(60)]
         for index, sock in enumerate(half_open):
             sock.sendall(associate_rq()[:index * 3])
-        sent = dcmtk("storescu", "-aec", "RADANON", "127.0.0.1", node.port, file, timeout=10)
+        sent = dcmtk("storescu", "-aec", "RADANON", "127.0.0.1", node.port, file, timeout=30)
         assert sent.returncode == 0, sent.stderr
         for sock in half_open:
             sock.close()
