@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from radanon_node.ledger.admission import Admissions
 from radanon_node.ledger.deliveries import Deliveries
 from radanon_node.ledger.quarantine import Quarantine
+from radanon_node.ledger.retention import Retention
 from radanon_node.ledger.schema import (
     OPEN,
     PRIMARY,
@@ -29,7 +30,7 @@ _COMMITTED = {State.DELIVERED: "accepted", State.QUARANTINED: "failed", State.FA
 _CHUNK = 500
 
 
-class Ledger(Admissions, Work, Deliveries, Quarantine):
+class Ledger(Admissions, Work, Deliveries, Quarantine, Retention):
     """All of the ledger; see `Database` for the parameters. Safe for threads; any number of processes may open the same one.
 
     Every method raises LedgerUnavailable when the database cannot do it now.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from radanon_node.errors import Reason
-from radanon_node.ledger import work
+from radanon_node.ledger import retention
 from radanon_node.ledger.types import DeliveryItem, HeldItem, RetryItem, WorkItem
 
 DESTINATIONS = ("archive", "copy")
@@ -165,7 +165,7 @@ class Life(RuleBasedStateMachine):
 
 
 def test_life(sqlite_hands: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "_TALLY_ROWS", 3)
+    monkeypatch.setattr(retention, "_TALLY_ROWS", 3)
     Life.hands_class = type(sqlite_hands)
     from hypothesis.stateful import run_state_machine_as_test
 

@@ -1,0 +1,124 @@
+"""What is no longer needed: files of delivered instances, rows and receipts whose retention is over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, delete, exists, func, select, update
+
+from radanon_node.ledger.database import Database, count_delivered
+from radanon_node.ledger.faults import point
+from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
+from radanon_node.ledger.types import DeliveryState, State
+
+_TALLY_ROWS = 500
+
+
+class Retention(Database):
+    """Housekeeping: safe to be killed at any point, and to run in several nodes at once."""
+
+    def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
+        """Remove files that are no longer needed: released ones once every destination has them, originals that long after.
+
+        File first, row second, each harmless twice: killed in between, the next call finds the row and finishes it. The digest that
+        recognises a resend is in the row before its original goes.
+
+        Parameters
+        ----------
+        originals_after : float
+            Seconds an original is kept after its last delivery.
+        limit : int
+            At most so many of each kind; call again while it returns something.
+
+        Returns
+        -------
+        int
+            Files removed.
+        """
+        with self._read() as connection:
+            released = connection.execute(
+                select(releases.c.instance_id, releases.c.file)
+                .where(RELEASE_PURGEABLE, releases.c.closed_at <= now())
+                .order_by(releases.c.closed_at).limit(limit)).all()
+            originals = connection.execute(
+                select(instances.c.id, instances.c.file, instances.c.content, instances.c.transfer_syntax_uid)
+                .where(PURGEABLE, instances.c.closed_at <= now() - originals_after)
+                .order_by(instances.c.closed_at, instances.c.id).limit(limit)).all()
+            tallied = int(connection.scalar(select(func.count()).select_from(tally)) or 0)
+        self._store_digests(originals)
+        point("purge.before_remove")
+        for row in [*released, *originals]:
+            self.spool.remove(row.file)
+        point("purge.after_remove")
+        if released or originals:
+            with self._write() as connection:
+                for table, column, ids in ((releases, releases.c.instance_id, [row.instance_id for row in released]),
+                                           (instances, instances.c.id, [row.id for row in originals])):
+                    connection.execute(update(table).where(column.in_(ids)).values(file=None))
+            point("purge.after_mark")
+        if tallied > _TALLY_ROWS:
+            self._merge_tally()
+        return len(released) + len(originals)
+
+    def _merge_tally(self) -> None:
+        merged: dict[str, Counter[str]] = {}
+        with self._write() as connection:
+            for row in connection.execute(delete(tally).returning(tally.c.kind, tally.c.name, tally.c.change)):
+                merged.setdefault(row.kind, Counter())[row.name] += row.change
+            for kind, counts in merged.items():
+                count_delivered(connection, kind, counts)
+
+    def _store_digests(self, rows: Sequence[Any]) -> None:
+        missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
+        if not missing:
+            return
+        digests = []
+        for row in missing:
+            with self.spool.open(row.file) as opened:
+                digests.append({"key": row.id, "digest": self.seal.content_digest(opened.data, row.transfer_syntax_uid)})
+        with self._write() as connection:
+            connection.execute(update(instances).where(instances.c.id == bindparam("key")).values(content=bindparam("digest")), digests)
+
+    def expire(self, rows_after: float | None, receipts_after: float | None, limit: int = 1000) -> int:
+        """Forget rows of delivered and dropped instances (a later resend is then a new instance) and receipts, seconds after they closed.
+
+        Parameters
+        ----------
+        rows_after, receipts_after : float or None
+            Seconds; None keeps for ever.
+        limit : int
+            At most so many of each.
+
+        Returns
+        -------
+        int
+            Rows removed and receipts cleared.
+        """
+        done = 0
+        if rows_after is not None:
+            fileless = ~exists().where(releases.c.instance_id == instances.c.id, releases.c.file.isnot(None))
+            old = (select(instances.c.id, instances.c.route, instances.c.state)
+                   .where(CLOSED, instances.c.file.is_(None), instances.c.closed_at <= now() - rows_after, fileless)
+                   .order_by(instances.c.closed_at).limit(limit))
+            with self._write() as connection:
+                rows = connection.execute(old.with_for_update(skip_locked=True)).all()
+                ids = [row.id for row in rows]
+                gone = connection.scalars(select(deliveries.c.destination).where(deliveries.c.instance_id.in_(ids),
+                                                                                 deliveries.c.state == DeliveryState.DELIVERED))
+                count_delivered(connection, "destination", _negative(Counter(gone)))
+                count_delivered(connection, "route", _negative(Counter(row.route for row in rows if row.state == State.DELIVERED)))
+                connection.execute(delete(instances).where(instances.c.id.in_(ids)))
+                done += len(ids)
+        if receipts_after is not None:
+            spent = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - receipts_after)
+                   .order_by(releases.c.released_at).limit(limit))
+            with self._write() as connection:
+                done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(spent)).values(receipt=None)
+                                               .returning(releases.c.instance_id)).all())
+        return done
+
+
+def _negative(counts: Counter[str]) -> dict[str, int]:
+    return {name: -count for name, count in counts.items()}
