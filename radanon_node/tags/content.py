@@ -11,7 +11,7 @@ from pydicom.tag import BaseTag
 
 from radanon_node.tags import dates, dummies
 from radanon_node.tags.plan import Node
-from radanon_node.tags.raw import ascii_text, elements, encodings_of, make, text_of, value_bytes
+from radanon_node.tags.raw import ascii_text, elements, encoded, encodings_of, make, text_of, value_bytes
 from radanon_node.tags.sequences import items_of
 from radanon_node.tags.tables import Concept, concepts
 from radanon_node.tags.text import clean
@@ -107,7 +107,7 @@ def _set_value(walk: Walk, original: Dataset, result: Dataset, value_type: str, 
             return
         text = text_of(source[_TEXT], codecs, "UT")
         cleaned = "" if code in ("D", "X", "X/D") else clean(text, walk.hunted)
-        into[_TEXT] = make(_TEXT, "UT", walk._encoded(cleaned or DUMMY_TEXT, codecs), result)
+        into[_TEXT] = make(_TEXT, "UT", encoded(cleaned or DUMMY_TEXT, codecs), result)
     elif value_type == "UIDREF" and _UID in source and (code == "K" or "retain_uids" in options):
         into[_UID] = source[_UID]
     elif value_type in _DATE_TAGS:

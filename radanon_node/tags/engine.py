@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
@@ -22,6 +21,7 @@ from radanon_node.tags.policy import Action, TagPolicy
 from radanon_node.tags.private import PrivatePolicy
 from radanon_node.tags.pseudonyms import Pseudonyms, patient_key
 from radanon_node.tags.raw import ascii_text, elements, make
+from radanon_node.tags.replacements import Replacer
 from radanon_node.tags.sequences import items_of, public_vr
 from radanon_node.tags.values import STRING_VRS
 from radanon_node.tags.walk import CONDITIONAL_UID, ElementFate, Walk
@@ -100,7 +100,6 @@ class Scrubber:
         self._plans = Plans(self.policy)
         self._accepted = frozenset(sop_classes)
         self._kinds = frozenset(kind for option in settings.options for kind in _KEPT_KINDS.get(option, ()))
-        self._companions: dict[int, int] = {}
         for rule in self.policy.rules:
             vr = public_vr(rule.path[-1])
             if rule.action is Action.REPLACE and (vr not in STRING_VRS or not rule.value.isprintable() or len(rule.value) > 10240):
@@ -158,10 +157,11 @@ class Scrubber:
         pseudonym = self.pseudonyms.patient_id(patient)
         if identifiers is None:
             identifiers = collect(dataset)
-        walk = Walk(self, patient, identifiers.without(self._kinds) if self._kinds else identifiers, sop_class, fates)
+        replacer = Replacer(self.pseudonyms, patient, identifiers.without(self._kinds) if self._kinds else identifiers)
+        walk = Walk(self, replacer, sop_class, fates)
         if "retain_longitudinal_modified_dates" in self.policy.options:
-            walk.shift = self.pseudonyms.day_shift(patient)
-            walk.seconds = self.pseudonyms.second_shift(patient) if self.settings.shift_times else 0
+            replacer.shift = self.pseudonyms.day_shift(patient)
+            replacer.seconds = self.pseudonyms.second_shift(patient) if self.settings.shift_times else 0
         walk.has_evidence = _REFERENCED_SERIES in stored
         result = walk.level(dataset, self._plans.root(sop_class, iod_types(sop_class)), ["iso8859"])
         into = elements(result)
@@ -191,7 +191,7 @@ class Scrubber:
             study_key=self.pseudonyms.token("study", study or f"{sop_instance}\0{series}"),
             patient_key=self.pseudonyms.patient_token(patient),
             kept_kinds=self._kinds,
-            new_days=frozenset(walk.new_days),
+            new_days=frozenset(replacer.new_days),
             kept_texts=(*walk.site_kept, pseudonym),
         )
         return scrubbed, walk
@@ -199,15 +199,6 @@ class Scrubber:
     def document(self, sop_class_uid: str) -> bytes:
         """What takes the place of an encapsulated document; see `documents.replacement`."""
         return replacement(sop_class_uid, self.settings.encapsulated_documents)
-
-    def time_of(self, date_tag: int) -> int:
-        """The tag of the time that belongs to a date (Study Date -> Study Time); 0 if it has none."""
-        found = self._companions.get(date_tag)
-        if found is None:
-            keyword = keyword_for_tag(date_tag)
-            tag = tag_for_keyword(keyword.replace("Date", "Time")) if "Date" in keyword else None
-            found = self._companions[date_tag] = int(tag) if tag is not None and tag != date_tag else 0
-        return found
 
 
 def _refers(dataset: Dataset, top: bool = False) -> bool:

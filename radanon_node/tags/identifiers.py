@@ -8,8 +8,7 @@ harmless word costs little; searching all bytes for it would hold half of all in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
 from functools import cache, lru_cache
 
@@ -17,205 +16,18 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from radanon_node.tags.dates import parse_date
+from radanon_node.tags.matching import Identifiers, Match
 from radanon_node.tags.raw import ascii_text, elements, encodings_of, text_of
 from radanon_node.tags.sequences import items_of
 from radanon_node.tags.tables import profile_rows, vocabulary
 from radanon_node.tags.values import DUMMY_DATE, DUMMY_TEXT
-from radanon_node.tags.words import DATES, MONTH_STEMS, SEPARATED, WORD, days_in, is_latin, plain, spellings
+from radanon_node.tags.words import WORD, is_latin, plain, spellings
+
+__all__ = ["Identifiers", "Match", "collect"]
 
 _STAND_INS = frozenset({plain(DUMMY_TEXT), "anonymized", "anonymous", "unknown", "none", "urn"})
 _NEVER_DAYS = frozenset({parse_date(DUMMY_DATE)})
-_ID_PARTS = re.compile(r"[a-z]+|\d+")
-# In encoded data a digit with a zero byte behind it may be the group of the next element (0032), right behind a value.
-_CUT = re.compile(r"(?<=\d)\d(?=\0)")
 _SHORTEST_UID = 6  # "0" or "1.2" as a UID would be found everywhere
-_DIGITS = re.compile(r"\d{5,}")
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Where in a text an identifier is, and of which kind it is: ``name``, ``id``, ``date``, ``uid``, ``site``."""
-
-    start: int
-    stop: int
-    kind: str
-
-
-@dataclass(frozen=True)
-class Identifiers:
-    """The identifiers of one instance. Made by `collect`; never logged: its text form shows counts only.
-
-    Parameters
-    ----------
-    words : dict of str to str
-        Strong single words in plain form -> kind.
-    weak : dict of str to str
-        Weak words in plain form -> kind.
-    numbers : dict of str to str
-        Strong runs of digits -> kind.
-    phrases : dict of str to str
-        Lower-case texts that are looked for as they are, not word by word (IDs of letters and digits, names of institutions,
-        names in scripts without spaces) -> kind.
-    written : dict of str to str
-        Strong words with letters beyond ASCII as they are written, for the search in encoded bytes -> kind.
-    days : frozenset of date
-        Dates of birth, study and so on.
-    uids : dict of str to str
-        UID -> ``uid``, or ``device`` for those that name equipment.
-    """
-
-    words: dict[str, str] = field(default_factory=dict, repr=False)
-    weak: dict[str, str] = field(default_factory=dict, repr=False)
-    numbers: dict[str, str] = field(default_factory=dict, repr=False)
-    phrases: dict[str, str] = field(default_factory=dict, repr=False)
-    written: dict[str, str] = field(default_factory=dict, repr=False)
-    days: frozenset[date] = field(default=frozenset(), repr=False)
-    birth_days: frozenset[date] = field(default=frozenset(), repr=False)
-    uids: dict[str, str] = field(default_factory=dict, repr=False)
-
-    def matches(self, text: str) -> bool:
-        """Whether `text` is, or holds, a part of an identifier: strong or weak, in any spelling.
-
-        Single letters never count: an initial L does not make every side letter L a name.
-        """
-        return next(self.find(text, weak=True), None) is not None
-
-    def find(self, text: str, weak: bool = False) -> Iterator[Match]:
-        """Every place in `text` that holds an identifier; overlaps are possible.
-
-        Parameters
-        ----------
-        text : str
-        weak : bool
-            Look for the weak identifiers too.
-        """
-        lowered = text.lower()
-        if len(lowered) != len(text):  # a few capital letters have longer small ones: keep the positions true
-            lowered = "".join(mark.lower() if len(mark.lower()) == 1 else mark for mark in text)
-        # `in` runs at the speed of memory: only where it finds something, words and their ends are looked at.
-        if not lowered.isascii() or _any_in(self.words, lowered) or (weak and _any_in(self.weak, lowered)):
-            for found in WORD.finditer(lowered):
-                yield from self._word(found, weak)
-        if _any_in(self.numbers, lowered) or (weak and self.weak):
-            for found in _ID_PARTS.finditer(lowered) if weak else _DIGITS.finditer(lowered):
-                kind = self.numbers.get(found[0]) or (self.weak.get(found[0]) if weak and found[0].isdigit() else None)
-                if kind and not inside_number(lowered, found.start(), found.end()):
-                    yield Match(found.start(), found.end(), kind)
-        for phrase, kind in self.phrases.items():
-            at = lowered.find(phrase)
-            while at >= 0:
-                yield Match(at, at + len(phrase), kind)
-                at = lowered.find(phrase, at + 1)
-        if self.days or self.birth_days:
-            yield from self.dates_in(lowered)
-        for uid, kind in self.uids.items():
-            at = lowered.find(uid)
-            while at >= 0:
-                if not inside_number(lowered, at, at + len(uid), digits=True):
-                    yield Match(at, at + len(uid), kind)
-                at = lowered.find(uid, at + 1)
-
-    def dates_in(self, lowered: str) -> Iterator[Match]:
-        """Every place in lower-case text that may mean one of the days."""
-        days = self.days | self.birth_days
-        for day in days:
-            compact = f"{day.year:04d}{day.month:02d}{day.day:02d}"
-            at = lowered.find(compact)
-            while at >= 0:
-                # Eight digits alone, or the beginning of a date and time; not a piece of a longer number.
-                stop = at + 8
-                while stop < len(lowered) and lowered[stop].isdigit():
-                    stop += 1
-                if stop - at in (8, 10, 12, 14) and not (at and lowered[at - 1].isdigit()):
-                    yield Match(at, stop, "date")
-                elif stop - at == 9 and lowered[stop : stop + 1] == "\0":
-                    yield Match(at, at + 8, "date")  # a digit and a zero byte: the group of the next element
-                at = lowered.find(compact, at + 1)
-        years = {f"{day.year % 100:02d}" for day in days}
-        places = [found.start() for found in SEPARATED.finditer(lowered)]
-        for stem in MONTH_STEMS:
-            at = lowered.find(stem)
-            while at >= 0:
-                places.append(at)
-                at = lowered.find(stem, at + 1)
-        for at in places:
-            start = max(at - 12, 0)
-            near = lowered[start : at + 24]
-            if any(year in near for year in years):
-                for text in {near, _CUT.sub("\0", near)} if "\0" in near else (near,):
-                    for found in DATES.finditer(text):
-                        if not days.isdisjoint(days_in(found)):
-                            yield Match(start + found.start(), start + found.end(), "date")
-
-    def _word(self, found: re.Match[str], weak: bool) -> Iterator[Match]:
-        forms = (found[0],) if found[0].isascii() else (found[0], *spellings(found[0]))
-        for form in forms:
-            kind = self.words.get(form) or (self.weak.get(form) if weak else None)
-            if kind is not None:
-                yield Match(found.start(), found.end(), kind)
-                return
-        if "'" in found[0] or "’" in found[0]:
-            for part in re.split("['’]", found[0]):
-                kind = self.words.get(plain(part)) if len(part) > 2 else None
-                if kind is not None:
-                    yield Match(found.start(), found.end(), kind)
-                    return
-
-    def without(self, kinds: Iterable[str] = (), days: Iterable[date] = (), texts: Iterable[str] = ()) -> Identifiers:
-        """The identifiers left when policy keeps some on purpose.
-
-        Parameters
-        ----------
-        kinds : iterable of str
-            ``name``, ``id``, ``date`` (birth dates stay), ``uid``, ``site``, ``device``.
-        days : iterable of date
-            Days that are meant to be in the output (moved dates may fall on another date of the patient).
-        texts : iterable of str
-            Values the site keeps: whatever is found in them is no longer looked for.
-        """
-        dropped = set(kinds)
-        gone = {plain(word) for text in texts for word in (*WORD.findall(text.lower()), *_ID_PARTS.findall(text.lower()))}
-        whole = {text.lower().strip() for text in texts}
-        meant = set(days) | {day for text in texts for found in DATES.finditer(text.lower()) for day in days_in(found)}
-
-        def keep(table: dict[str, str]) -> dict[str, str]:
-            if not dropped and not gone:
-                return table
-            return {text: kind for text, kind in table.items() if kind not in dropped and text not in gone}
-
-        return replace(
-            self,
-            words=keep(self.words), weak=keep(self.weak), numbers=keep(self.numbers),
-            written=keep(self.written),
-            phrases={text: kind for text, kind in keep(self.phrases).items() if not any(text in kept for kept in whole)},
-            days=frozenset() if "date" in dropped else self.days - meant,
-            birth_days=self.birth_days - meant,
-            uids={uid: kind for uid, kind in self.uids.items() if kind not in dropped and uid not in whole},
-        )  # fmt: skip
-
-    def __str__(self) -> str:
-        return f"<{len(self.words) + len(self.numbers) + len(self.phrases)} identifiers>"
-
-
-def _any_in(table: dict[str, str], text: str) -> bool:
-    return any(key in text for key in table)
-
-
-def inside_number(text: str, start: int, stop: int, digits: bool = False) -> bool:
-    """Whether a run of digits is part of a larger number or UID, such as the 12345 of 12345.678.
-
-    Parameters
-    ----------
-    text : str
-    start, stop : int
-    digits : bool
-        Digits right beside it make it part of a larger one too.
-    """
-    if digits and ((start and text[start - 1].isdigit()) or (stop < len(text) and text[stop].isdigit())):
-        return True
-    before = start >= 2 and text[start - 1] == "." and text[start - 2].isdigit()
-    after = stop + 1 < len(text) and text[stop] == "." and text[stop + 1].isdigit()
-    return before or after
 
 
 _BIRTH = frozenset({0x00100030})

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from radanon_node.tags.values import padded
+from radanon_node.tags.words import plain
 
 Element: TypeAlias = DataElement | RawDataElement
 
@@ -135,6 +136,15 @@ def encode(text: str, codecs: list[str]) -> bytes | None:
         except (UnicodeError, LookupError, ValueError):
             return None
     return None
+
+
+def encoded(text: str, codecs: list[str]) -> bytes:
+    """`text` in the declared character sets; what they cannot hold without its accents, else as question marks."""
+    exact = encode(text, codecs)
+    if exact is not None:
+        return exact
+    bare = "".join(mark if mark.isascii() else plain(mark) for mark in text)
+    return bare.encode("ascii", "replace")
 
 
 def text_of(element: Element | None, codecs: list[str], vr: str = "LO") -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from radanon_node.pipeline.types import Buffer
-from radanon_node.tags.identifiers import Identifiers, inside_number
+from radanon_node.tags.matching import Identifiers, inside_number
 from radanon_node.tags.words import is_latin, plain, spellings
 
 _ACCENTS = {code: plain(chr(code)) for code in range(0xC0, 0x100)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from radanon_node.tags.identifiers import Identifiers
+from radanon_node.tags.matching import Identifiers
 from radanon_node.tags.words import DATES
 
 # What identifies somebody whoever it is; the patient's own identifiers are hunted beside these.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -12,16 +11,16 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.tags import content, dates, dummies
-from radanon_node.tags.identifiers import Identifiers
+from radanon_node.tags import content, dummies
+from radanon_node.tags.matching import Identifiers
 from radanon_node.tags.plan import Do, Node, Step
 from radanon_node.tags.policy import describe_path
 from radanon_node.tags.private import block_creators
-from radanon_node.tags.pseudonyms import PatientKey
-from radanon_node.tags.raw import Element, ascii_text, decode, elements, encode, encodings_of, guess, make, text_of, value_bytes
+from radanon_node.tags.raw import Element, decode, elements, encode, encoded, encodings_of, guess, make, text_of, value_bytes
+from radanon_node.tags.replacements import Replacer
 from radanon_node.tags.sequences import items_of, public_vr
-from radanon_node.tags.text import clean, hunt
-from radanon_node.tags.values import DUMMY_TEXT, STRING_VRS, TEXT_VRS, dummy_bytes, dummy_text, is_identifier
+from radanon_node.tags.text import hunt
+from radanon_node.tags.values import DUMMY_TEXT, STRING_VRS, TEXT_VRS, dummy_bytes, dummy_text
 from radanon_node.tags.words import plain
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ _SHOWN = {
     Do.KEEP: "K", Do.HUNT: "K", Do.RECURSE: "K", Do.REMOVE: "X", Do.EMPTY: "Z", Do.DUMMY: "D", Do.CLEAN: "C", Do.SHIFT: "C date",
     Do.UID: "U", Do.REPLACE: "replace", Do.AGE: "K", Do.DAY: "K", Do.PIXELS: "hold", Do.DOCUMENT: "D",
 }  # fmt: skip
-_PATIENT_ID, _PATIENT_NAME = 0x00100020, 0x00100010
 _SEPARATOR = "\n\x00\n"
 
 
@@ -72,9 +70,8 @@ class Walk:
     Parameters
     ----------
     scrubber : Scrubber
-    patient : PatientKey
-    hunted : Identifiers
-        What must not stand in kept text: the instance's identifiers without those the policy keeps.
+    replacer : Replacer
+        Makes new values; knows the patient, and the identifiers that must not stand in kept text.
     sop_class_uid : str
     fates : list of ElementFate or None
         Filled when somebody wants to know.
@@ -83,15 +80,16 @@ class Walk:
     """
 
     scrubber: Scrubber
-    patient: PatientKey
-    hunted: Identifiers
+    replacer: Replacer
     sop_class_uid: str
     fates: list[ElementFate] | None = None
-    new_days: set[date] = field(default_factory=set)
     site_kept: list[str] = field(default_factory=list)
-    shift: int = 0
-    seconds: int = 0
     has_evidence: bool = False
+
+    @property
+    def hunted(self) -> Identifiers:
+        """The instance's identifiers without those the policy keeps."""
+        return self.replacer.hunted
 
     def level(self, source: Dataset, node: Node, inherited: list[str], depth: int = 0, where: str = "") -> Dataset:
         """The scrubbed copy of one level and all below it."""
@@ -180,7 +178,7 @@ class Walk:
             return self._sequence(source, tag, step, self.items(source, tag, node, codecs, depth, where))
         if do in (Do.KEEP, Do.HUNT, Do.RECURSE):
             return self._odd_vr(source, tag, element, step, node, codecs, depth, where)
-        return self.value(source, element, step, codecs, number)
+        return self.replacer.value(source, element, step, codecs, number)
 
     def _sequence(self, source: Dataset, tag: BaseTag, step: Step, items: list[Dataset]) -> Element | None:
         """A kept sequence; one of which nothing is left goes, unless it was empty or the IOD wants it."""
@@ -190,99 +188,6 @@ class Walk:
                 return DataElement(tag, "SQ", Sequence([Dataset()]))
             return DataElement(tag, "SQ", Sequence()) if step.kind in ("2", "2C") else None
         return DataElement(tag, "SQ", Sequence(items))
-
-    def value(self, source: Dataset, element: Element, step: Step, codecs: list[str], number: int) -> Element | None:
-        """The new element of one that is no sequence."""
-        do, vr = step.do, step.vr or (element.VR if element.VR in STRING_VRS else None) or "LO"
-        if number == _PATIENT_ID:
-            return make(number, "LO", self._nested_id(text_of(element, codecs)).encode("utf-8"), source)
-        if number == _PATIENT_NAME:
-            name = self.scrubber.pseudonyms.patient_name(self.patient)
-            return make(number, "PN", name.encode("ascii", "replace"), source)
-        if do is Do.UID:
-            return make(number, "UI", self._uids(element), source)
-        if do is Do.EMPTY:
-            return make(number, vr, b"", source)
-        if do is Do.SHIFT:
-            moved = self._shifted(source, element, vr, number)
-            if moved is not None:
-                return make(number, vr, moved, source)
-            return self._fallback(source, element, step, vr, number, codecs)
-        if do is Do.CLEAN:
-            text = text_of(element, codecs, vr)
-            cleaned = "\\".join(clean(part, self.hunted) for part in text.split("\\")) if vr not in ("ST", "LT", "UT") else clean(
-                text, self.hunted
-            )
-            if not cleaned.strip("\\ "):
-                return self._fallback(source, element, step, vr, number, codecs) if text else make(number, vr, b"", source)
-            return make(number, vr, self._encoded(cleaned, codecs), source)
-        if do is Do.DAY:
-            days = {dates.parse_date(part[:8]) for part in ascii_text(element).split("\\")}
-            return None if days & (self.hunted.days | self.hunted.birth_days) else element
-        if do is Do.AGE:
-            ages = [dates.cap_age(part) for part in ascii_text(element).split("\\")]
-            known = [age for age in ages if age is not None]
-            return make(number, "AS", "\\".join(known).encode("ascii"), source) if known else None
-        return self._dummy(source, element, step, vr, number, codecs)
-
-    def _fallback(self, source: Dataset, element: Element, step: Step, vr: str, number: int, codecs: list[str]) -> Element | None:
-        """What could not be cleaned: gone, empty or a dummy, as the type in the IOD wants it."""
-        if step.kind in ("1", "1C"):
-            return self._dummy(source, element, step, vr, number, codecs)
-        return make(number, vr, b"", source) if step.kind in ("2", "2C") else None
-
-    def _dummy(self, source: Dataset, element: Element, step: Step, vr: str, number: int, codecs: list[str]) -> Element:
-        if vr == "UI":
-            return make(number, vr, self._uids(element) or self.scrubber.pseudonyms.uid(f"none {number}").encode(), source)
-        if vr in ("LO", "SH", "UC", "ST") and is_identifier(step.keyword):
-            text = text_of(element, codecs)
-            if text:
-                return make(number, vr, self.scrubber.pseudonyms.code(step.keyword, text).encode("ascii"), source)
-        return make(number, vr, dummy_bytes(vr, step.keyword), source)
-
-    def _nested_id(self, text: str) -> str:
-        if not text or text == self.patient.patient_id:
-            return self.scrubber.pseudonyms.patient_id(self.patient)
-        return self.scrubber.pseudonyms.code("other patient", text)
-
-    def _uids(self, element: Element) -> bytes:
-        uid = self.scrubber.pseudonyms.uid
-        return "\\".join(uid(part.strip(" \0")) for part in ascii_text(element).split("\\")).encode("ascii", "replace")
-
-    def _shifted(self, source: Dataset, element: Element, vr: str, number: int) -> bytes | None:
-        """A moved DA, DT or TM, or a checked zone offset; None if it cannot be read."""
-        parts = ascii_text(element).split("\\")
-        if parts == [""]:
-            return b""
-        days, seconds = self.shift, self.seconds
-        made: list[str | None]
-        if vr == "DA":
-            earlier = self._borrowed(source, number, len(parts)) if seconds else [0] * len(parts)
-            made = [dates.shift_date(part, days + more) for part, more in zip(parts, earlier, strict=True)]
-        elif vr == "DT":
-            made = [dates.shift_datetime(part, days, seconds) for part in parts]
-        elif vr == "TM":
-            if seconds:
-                moved = [dates.shift_time(part, seconds) for part in parts]
-                made = [None if time is None else time[0] for time in moved]
-            else:
-                made = [part.strip() if dates.valid_time(part) else None for part in parts]
-        else:
-            zone = parts[0]
-            made = [zone if len(zone) == 5 and zone[0] in "+-" and zone[1:].isdigit() else None]
-        if None in made:
-            return None
-        if vr in ("DA", "DT"):
-            self.new_days.update(day for part in made if part and (day := dates.parse_date(part[:8])) is not None)
-        return "\\".join(part or "" for part in made).encode("ascii")
-
-    def _borrowed(self, source: Dataset, number: int, count: int) -> list[int]:
-        """How many days more a date moves because its time of day moves over midnight."""
-        companion = self.scrubber.time_of(number)
-        element = elements(source).get(BaseTag(companion)) if companion else None
-        times = ascii_text(element).split("\\") if element is not None else []
-        moved = [dates.shift_time(part, self.seconds) for part in times]
-        return [time[1] if index < len(moved) and (time := moved[index]) is not None else 0 for index in range(count)]
 
     def _dummy_sequence(self, source: Dataset, tag: BaseTag, step: Step, node: Node, codecs: list[str], depth: int) -> Element:
         originals = items_of(source, tag) or []
@@ -377,13 +282,5 @@ class Walk:
             hunted = "\\".join(hunt(part, self.hunted) for part in ending.split("\\"))
             if readable and hunted == "\\".join(ending.split("\\")):
                 continue
-            new = self._encoded(hunted, codecs if vr in TEXT_VRS else []) or (DUMMY_TEXT.encode() if ending else b"")
+            new = encoded(hunted, codecs if vr in TEXT_VRS else []) or (DUMMY_TEXT.encode() if ending else b"")
             into[tag] = make(int(tag), vr, new, source)
-
-    def _encoded(self, text: str, codecs: list[str]) -> bytes:
-        """`text` in the declared character sets; what they cannot hold without accents, else as question marks."""
-        encoded = encode(text, codecs)
-        if encoded is not None:
-            return encoded
-        bare = "".join(mark if mark.isascii() else plain(mark) for mark in text)
-        return bare.encode("ascii", "replace")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 from pydicom.dataset import Dataset
 
 from radanon_node.pixels.instance import encode_instance, read_instance
@@ -14,6 +15,9 @@ from radanon_node.tags.engine import PixelFacts, Scrubbed, Scrubber
 from radanon_node.tags.identifiers import Identifiers, collect
 from radanon_node.tags.pseudonyms import Pseudonyms
 from radanon_node.tags.search import Finding, find_identity
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 IMPLICIT, EXPLICIT, BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 CT = "1.2.840.10008.5.1.4.1.1.2"

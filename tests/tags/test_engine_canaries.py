@@ -48,7 +48,7 @@ ELEMENTS = [
 KEPT = [(tag, vr) for tag, vr in ELEMENTS if tag not in ROWS and vr in (*TEXT, *NUMERIC) and vr != "PN"]
 GONE = [(tag, vr) for tag, vr in ELEMENTS if tag in ROWS and vr in TEXT]
 SEQUENCES = [
-    tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and tag not in ROWS and tag >> 16 < 0x5000 and tag != 0x00081115
+    tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and tag not in ROWS and 8 <= tag >> 16 < 0x5000 and tag != 0x00081115
 ]
 
 

@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 FAMILY = [
-    "Nakamura", "Okonkwo", "Petrov", "Silva", "Andersson", "Dubois", "Schneider", "Haddad", "Kowalczyk", "O'Rourke", "Nguyen-Tran", "Müller",
-    "García", "Østergaard",
+    "Nakamura", "Okonkwo", "Petrov", "Silva", "Andersson", "Dubois", "Schneider", "Haddad", "Kowalczyk", "O'Rourke", "Nguyen-Tran",
+    "Müller", "García", "Østergaard",
 ]  # fmt: skip
 GIVEN = [
     "Yuki", "Chidi", "Irina", "Mateus", "Astrid", "Céline", "Jürgen", "Layla", "Zofia", "Aoife", "Minh", "Beatriz", "Søren", "Temperance",
