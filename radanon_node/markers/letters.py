@@ -29,7 +29,7 @@ _CLOSE = 0.08
 _CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
 # Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
 _FOREIGN, _FOREIGN_PLATE = 0.3, 0.15
-_FAR_MORE = 1.5
+_FAR_MORE, _COMPANY = 1.5, 0.6
 # Share of a letter that must lie in the detector's box: the rest of the crop belongs to something else.
 _INSIDE = 0.8
 _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.88, 0.6
@@ -75,7 +75,7 @@ class Candidate:
     likelihood: float
 
 
-def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Letter | None, str]:
+def find_letter(view: GrayFrame, box: Box, retain: Sequence[str], text: bool = False) -> tuple[Letter | None, str]:
     """The one isolated letter of a region, or why there is none.
 
     Parameters
@@ -85,6 +85,8 @@ def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Lette
         The detection, inside the film.
     retain : sequence of str
         Capitals that may stay.
+    text : bool
+        The detector calls it text: then any other mark of nearly the letter's size in the box speaks against it.
 
     Returns
     -------
@@ -99,6 +101,8 @@ def find_letter(view: GrayFrame, box: Box, retain: Sequence[str]) -> tuple[Lette
     for candidates in _searches(crop, wanted, seen):
         for candidate in candidates:
             letter, why = _judged(view, crop, candidate, seen)
+            if letter is not None and text and _in_company(crop, candidate, letter.contrast, seen):
+                letter, why = None, "not_isolated"
             if letter is not None:
                 return letter, why
     return None, why
@@ -212,6 +216,17 @@ def _contains(other: Component, component: Component) -> bool:
         return False
     x, y = box.x0 - other.box.x0, box.y0 - other.box.y0
     return bool(other.mask[y : y + box.height, x : x + box.width][component.mask].mean() >= 0.9)
+
+
+def _in_company(crop: Crop, candidate: Candidate, contrast: float, seen: Sequence[Component]) -> bool:
+    """Is there another mark of nearly its size in the crop?"""
+    box = candidate.component.box
+    least = _COMPANY * max(box.width, box.height)
+    return any(
+        other.whole and other.bright == candidate.component.bright and max(other.box.width, other.box.height) >= least
+        and not _same_place(box, other.box) and (contrast_of(crop, other) or 0.0) > 0.5 * contrast
+        for other in seen
+    )
 
 
 def fragment(crop: Crop, component: Component, contrast: float, components: Sequence[Component]) -> bool:

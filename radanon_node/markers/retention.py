@@ -96,7 +96,7 @@ def _look(view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str]
         return None, "region_rule"
     if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
         return None, "line_of_text"
-    letter, why = find_letter(view, box, [entry for entry in wanted if len(entry) == 1])
+    letter, why = find_letter(view, box, [entry for entry in wanted if len(entry) == 1], detection.kind is Kind.TEXT)
     words = [entry for entry in wanted if len(entry) > 1]
     if letter is None and words:
         letter, why = find_word(view, box, words)

@@ -156,7 +156,10 @@ def test_without_weights_every_instance_is_held(monkeypatch: pytest.MonkeyPatch)
     assert held.value.reason is Reason.MODEL_MISSING
 
 
-CARD = {"classes": ["side_letter", "text", "symbol"], "input_size": 640, "stride": 32, "thresholds": {"side_letter": 0.2, "text": 0.1, "symbol": 0.3}}
+CARD = {
+    "classes": ["side_letter", "text", "symbol"], "input_size": 640, "stride": 32,
+    "thresholds": {"side_letter": 0.2, "text": 0.1, "symbol": 0.3},
+}
 
 
 def written(folder: Path, card: object, content: bytes = b"weights") -> tuple[Path, str]:
@@ -179,7 +182,8 @@ def test_named_weights_are_taken_only_with_the_hash_the_configuration_names(tmp_
 
 
 @pytest.mark.parametrize(
-    "change", [{"classes": ["cat"]}, {"classes": []}, {"thresholds": 1.5}, {"thresholds": [0.1]}, {"stride": 0}, {"pad": 300}, {"input_size": "big"}]
+    "change",
+    [{"classes": ["cat"]}, {"classes": []}, {"thresholds": 1.5}, {"thresholds": [0.1]}, {"stride": 0}, {"pad": 300}, {"input_size": "big"}],
 )
 def test_a_description_that_makes_no_sense_is_a_clear_error(tmp_path: Path, change: dict[str, object]) -> None:
     path, digest = written(tmp_path, CARD | change)

@@ -46,8 +46,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({"state_dict": net.state_dict(), "names": ["side_letter", "text", "symbol"]}, folder / "markers.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Exported(net), (torch.zeros(1, 3, 64, 96),), str(folder / "markers.onnx"), input_names=["images"], output_names=["rows"],
-                          dynamic_axes={"images": {0: "n", 2: "h", 3: "w"}, "rows": {0: "n", 1: "a"}}, dynamo=False)
+        axes = {"images": {0: "n", 2: "h", 3: "w"}, "rows": {0: "n", 1: "a"}}
+        torch.onnx.export(Exported(net), (torch.zeros(1, 3, 64, 96),), str(folder / "markers.onnx"), input_names=["images"],
+                          output_names=["rows"], dynamic_axes=axes, dynamo=False)
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     card = {"classes": ["side_letter", "text", "symbol"], "input_size": 256, "stride": 32, "thresholds": 0.25, "sha256": digests}
     (folder / "markers.json").write_text(json.dumps(card))
@@ -60,7 +61,8 @@ def load(path: Path, device: str = "cpu") -> MarkerDetector:
 
 def films(count: int) -> list[NDArray[np.uint8]]:
     rng = np.random.default_rng(5)
-    return [rng.integers(0, 256, (rng.integers(2, 9) * 32, 256), np.uint8) if i % 2 else rng.integers(0, 256, (256, 192), np.uint8) for i in range(count)]
+    sizes = [(int(rng.integers(2, 9)) * 32, 256) if number % 2 else (256, 192) for number in range(count)]
+    return [rng.integers(0, 256, size, np.uint8) for size in sizes]
 
 
 def test_a_films_result_is_the_same_alone_and_in_any_batch(weights: Path) -> None:

@@ -70,9 +70,13 @@ def test_no_other_character_stays_however_it_lies(character: str, degrees: int, 
 
 
 @settings(max_examples=25, deadline=None)
-@given(letter=st.sampled_from("LR"), initials=st.sampled_from(["DG", "JC", "GV", "SC", "HB"]), gap=st.integers(-2, 6), tilt=st.integers(-12, 12),
-       mirrored=st.booleans(), seed=st.integers(0, 99))
-def test_initials_under_the_letter_go_and_the_letter_stays(letter: str, initials: str, gap: int, tilt: int, mirrored: bool, seed: int) -> None:
+@given(
+    letter=st.sampled_from("LR"), initials=st.sampled_from(["DG", "JC", "GV", "SC", "HB"]), gap=st.integers(-2, 6),
+    tilt=st.integers(-12, 12), mirrored=st.booleans(), seed=st.integers(0, 99),
+)
+def test_initials_under_the_letter_go_and_the_letter_stays(
+    letter: str, initials: str, gap: int, tilt: int, mirrored: bool, seed: int
+) -> None:
     film = Film(seed)
     above, below = stencil(letter, 56, 8), stencil(initials, 26, 4)
     both = np.zeros((56 + gap + 26, max(above.shape[1], below.shape[1])), bool)
@@ -143,7 +147,10 @@ def test_a_letter_in_a_drawn_oval_stays_and_so_does_the_black_inside(letter: str
 
 
 @settings(max_examples=20, deadline=None)
-@given(word=st.sampled_from(["FLM", "RJ", "LAD", "VLS", "PORT", "RL"]), kind=st.sampled_from([Kind.TEXT, Kind.SIDE_LETTER]), seed=st.integers(0, 99))
+@given(
+    word=st.sampled_from(["FLM", "RJ", "LAD", "VLS", "PORT", "RL"]),
+    kind=st.sampled_from([Kind.TEXT, Kind.SIDE_LETTER]), seed=st.integers(0, 99),
+)
 def test_letters_of_a_word_go_even_if_each_is_detected_alone(word: str, kind: Kind, seed: int) -> None:
     film, detections, x = Film(seed), [], 14
     for character in word:
@@ -164,7 +171,10 @@ def test_an_initial_beside_a_larger_side_letter_goes() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), boxes=st.lists(st.tuples(*[st.integers(-30, 230)] * 4), min_size=1, max_size=4), retain=st.sampled_from([(), ("L", "R"), ("L",)]))
+@given(
+    seed=st.integers(0, 10**6), boxes=st.lists(st.tuples(*[st.integers(-30, 230)] * 4), min_size=1, max_size=4),
+    retain=st.sampled_from([(), ("L", "R"), ("L",)]),
+)
 def test_every_detection_is_answered_inside_the_frame_and_nothing_outside_one_is_touched(
     seed: int, boxes: list[tuple[int, int, int, int]], retain: tuple[str, ...]
 ) -> None:
