@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retain", default="L,R", help="letters that may stay, comma-separated; `none` for none; `off` leaves the retention pass out"
     )
+    parser.add_argument(
+        "--through-node", action="store_true", help="send every film through the whole node as DICOM and judge what leaves it"
+    )
     parser.add_argument("--threshold", type=float, help="confidence floor instead of the weights' own")
     parser.add_argument("--calibrate", action="store_true", help="also print misses and false boxes at each floor, and the cheapest floor")
     parser.add_argument("--failures", type=Path, help="folder for pictures of every failure")
@@ -59,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
         for name, subjects in sets.items():
             key = f"{weights.name if weights else 'packaged weights'}, {name} films"
             montage = Montage(args.failures / name) if args.failures else None
-            report = evaluate(detector, subjects, retain=retain, thresholds=thresholds, on_film=montage)
+            core = None
+            if args.through_node:
+                from radanon_node.training.through_node import CleaningCore
+
+                core = CleaningCore(weights, digest(weights) if weights else None, retain or (), args.threads).blackened
+            report = evaluate(detector, subjects, retain=retain, thresholds=thresholds, core=core, on_film=montage)
             found[key] = report.figures()
             if not args.json:
                 print(f"\n{key}\n\n{report.table()}")

@@ -38,10 +38,11 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """All figures of one evaluation."""
+    """All figures of one evaluation; `held` films were not let out and are not among `films`."""
 
     films: tuple[FilmOutcome, ...]
     names: tuple[str, ...]
+    held: int = 0
 
     def items(self, *kinds: str) -> list[ItemOutcome]:
         """Outcomes of items of those kinds; of all without any."""
@@ -66,6 +67,7 @@ class Report:
         others = [i for i in self.items() if i.kind not in _LETTER_KINDS]
         return {
             "films": len(self.films),
+            "held": self.held,
             "markers_found": _share([i.found for i in self.items()]),
             "text_and_symbols_removed": _share([i.gone for i in others]),
             "side_letters_found": _share([i.found for i in letters]),
@@ -100,6 +102,7 @@ class Report:
             low, high = wilson(self.false_boxes, self.boxes)
             share = self.false_boxes / self.boxes
             lines.append(f"| false boxes | {100 * share:.1f}% | {self.false_boxes}/{self.boxes} | {100 * low:.1f}-{100 * high:.1f}% |")
+        lines.append(f"| held in quarantine | | {self.held} films | |")
         lines.append(f"| average precision | {self.ap:.3f} | {len(self.films)} films | |")
         return "\n".join(lines)
 
@@ -132,6 +135,7 @@ def evaluate(
     *,
     retain: Sequence[str] | None = ("L", "R"),
     thresholds: dict[str, float] | None = None,
+    core: Callable[[NDArray[np.uint8]], NDArray[np.bool_] | None] | None = None,
     on_film: Callable[[Subject, Sequence[Detection], Sequence[Region], FilmOutcome], None] | None = None,
 ) -> Report:
     """Run detector and retention over films.
@@ -144,24 +148,32 @@ def evaluate(
         Letters that may stay; None leaves the retention pass out (every detection is black).
     thresholds : dict of str to float or None
         Instead of the weights' own.
+    core : callable or None
+        Gives the pixels that the whole node blacks out (`through_node.CleaningCore.blackened`); what is gone and kept is then
+        judged on that instead of on detector and retention alone. None from it: the film was held, nothing of it left.
     on_film : callable or None
         Given every film with its detections, regions and outcome, for pictures.
     """
-    films, names = [], []
+    films, names, held = [], [], 0
     floors = thresholds or detector.thresholds
     for number, subject in enumerate(subjects):
         low = detector.detect([subject.image], _FLOOR)[0]
         detections = [d for d in low if d.confidence >= floors[d.kind]]
         regions = _judged(subject.image, detections, retain)
-        gone = redacted((subject.image.shape[0], subject.image.shape[1]), regions)
-        outcome = film_outcome(
-            number, subject.image, subject.items, subject.kinds, detections, gone, ranked_matches(low, subject.items), subject.ink
-        )
+        gone: NDArray[np.bool_] | None = redacted((subject.image.shape[0], subject.image.shape[1]), regions)
+        if core is not None:
+            gone = core(subject.image)
+            if gone is None:
+                held += 1
+                continue
+        assert gone is not None
+        matches = ranked_matches(low, subject.items)
+        outcome = film_outcome(number, subject.image, subject.items, subject.kinds, detections, gone, matches, subject.ink)
         films.append(outcome)
         names.append(subject.name)
         if on_film is not None:
             on_film(subject, detections, regions, outcome)
-    return Report(tuple(films), tuple(names))
+    return Report(tuple(films), tuple(names), held)
 
 
 def _judged(image: NDArray[np.uint8], detections: Sequence[Detection], retain: Sequence[str] | None) -> list[Region]:

@@ -106,3 +106,14 @@ def test_only_masked_pixels_of_redacted_regions_go() -> None:
     gone = redacted((5, 5), [one, kept])
     assert gone.sum() == 3
     assert gone[2, 2:5].all()
+
+
+def test_what_the_whole_node_leaves_is_what_counts(subjects: list[Subject]) -> None:
+    """The detector finds all, but the core leaves everything on one film and holds another."""
+
+    def core(image: np.ndarray) -> np.ndarray | None:
+        return None if image is subjects[0].image else np.zeros(image.shape, bool)
+
+    report = evaluate(_Oracle(subjects), subjects, core=core, retain=None)  # type: ignore[arg-type]
+    assert (report.held, len(report.films)) == (1, len(subjects) - 1)
+    assert all(i.found and not i.gone for i in report.items())

@@ -204,7 +204,7 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.ui
     for _ in range(int(rng.choice([0, 0, 1, 2]))):  # vessels, trabecular lines, skin folds: crests of smooth noise
         crest = np.exp(-((noise(size, rng.uniform(6, 60), rng) / np.float32(rng.uniform(0.05, 0.25))) ** 2))
         film += crest * body * np.float32(rng.uniform(-0.03, 0.09))
-    film = rng.uniform(0, 0.1) + np.maximum(film, 0) * rng.uniform(0.7, 1.5)
+    film = np.maximum(film, 0) * np.float32(rng.uniform(0.7, 1.5)) + np.float32(rng.uniform(0, 0.1))
     # The film's shoulder: bone on bone does not saturate.
     film = np.asarray((1 - np.exp(-film * rng.uniform(1.0, 2.2))) ** rng.uniform(0.7, 1.4), np.float32)
     film += noise(size, 1.5, rng) * rng.uniform(0.0, 0.015)
