@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from radanon_node.pixels.codec import open_image
+from radanon_node.pixels.instance import read_instance
 from radanon_node.pixels.picture import before_after_png
 from radanon_node.pixels.view import views
 from radanon_node.training.demo_films import write_demo_films
-
-from radanon_node.pixels.instance import read_instance
 
 ROOT = Path(__file__).resolve().parent.parent
 

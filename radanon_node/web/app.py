@@ -148,10 +148,13 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 def serve(config: Config, ledger: Ledger, key: bytes, stopped: Callable[[], bool]) -> None:
     """Serve the pages until `stopped` says so (asked twice a second)."""
     web = config.web
-    tls = {"ssl_certfile": str(web.tls.certificate), "ssl_keyfile": str(web.tls.private_key)} if web.tls else {}
     app = Pages(config, ledger, key).app()
-    server = _Server(uvicorn.Config(app, web.host, web.port, log_config=None, access_log=False, server_header=False, **tls), stopped)
-    server.run()
+    settings = uvicorn.Config(
+        app, web.host, web.port, log_config=None, access_log=False, server_header=False,
+        ssl_certfile=str(web.tls.certificate) if web.tls else None,
+        ssl_keyfile=str(web.tls.private_key) if web.tls else None,
+    )  # fmt: skip
+    _Server(settings, stopped).run()
 
 
 class _Server(uvicorn.Server):
