@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +12,7 @@ from radanon_node.settings import TagSettings
 from radanon_node.tags import policy as policy_module
 from radanon_node.tags.policy import Action, TagPolicy
 from radanon_node.tags.tables import METHOD_CODES, OPTION_COLUMNS, concepts, method_meanings, profile_rows, safe_private
+from radanon_node.tags.walk import ElementFate
 
 _ACTIONS = {
     "X": "removed; a sequence with all its items",
@@ -65,6 +68,25 @@ def policy_lines(settings: TagSettings) -> list[PolicyLine]:
             name = {Action.REMOVE: "X", Action.KEEP: "K"}.get(site.action, "replace")
             lines.append(PolicyLine(_tag(site.path[-1]), site.text, name, f"site {name}"))
     return lines
+
+
+def summarize(objects: Iterable[Iterable[ElementFate]]) -> list[tuple[str, str, str, str, int]]:
+    """A dry run over many objects in one table: what would change where, how often.
+
+    Parameters
+    ----------
+    objects : iterable of iterable of ElementFate
+        From ``Scrubber.explain``, one per object.
+
+    Returns
+    -------
+    list of (path, keyword, action, rule, count)
+        By path and keyword; item numbers are left out of the paths. Kept elements are counted too.
+    """
+    counts = Counter(
+        (re.sub(r"\[\d+\]", "", fate.path), fate.keyword, fate.action, fate.rule) for fates in objects for fate in fates
+    )
+    return [(*key, count) for key, count in sorted(counts.items())]
 
 
 def render_policy(settings: TagSettings) -> str:

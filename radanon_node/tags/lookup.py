@@ -14,7 +14,7 @@ from pathlib import Path
 
 from radanon_node.errors import ConfigError
 
-_VALID = re.compile(r"[^\\^=\x00-\x1f\x7f]{1,64}")  # an LO value that may stand in a PN component group too
+_VALID = re.compile(r"[ -<>-\[\]_-~]{1,64}")  # an LO value in every character set, that may stand in a PN component group too
 _COLUMNS = ("patient_id", "pseudonym", "issuer")
 
 

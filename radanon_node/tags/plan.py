@@ -55,7 +55,7 @@ _DELETED_GROUPS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _DOCUMENT = 0x00420011
 _LUMPS = frozenset({"ICCProfile", "WaveformData", "SpectroscopyData", "EncapsulatedDocument"})
-_AGE = 0x00101010
+_CHARACTER_SET, _AGE = 0x00080005, 0x00101010
 
 
 class Node:
@@ -117,6 +117,8 @@ class Node:
     def _kept(self, tag: int, vr: str) -> Do:
         if vr == "SQ":
             return Do.RECURSE
+        if tag == _CHARACTER_SET:
+            return Do.KEEP
         if tag == _AGE:
             return Do.AGE
         if vr in ("DA", "DT") and self.policy.row(tag) is None:

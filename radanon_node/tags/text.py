@@ -10,7 +10,7 @@ from radanon_node.tags.words import DATES
 # What identifies somebody whoever it is; the patient's own identifiers are hunted beside these.
 _TITLE = r"(?:mr|mrs|ms|miss|dr|prof|professor|herr|frau|hr|fr|mme|mlle|monsieur|madame|sr|sra|señor|señora|sig|dott|doctor)"
 _PATTERNS = (
-    re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),  # mail
+    re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"),  # mail
     re.compile(r"\b(?:https?|ftp|file)://\S+|\bwww\.\S+|\\\\[\w.-]+\\\S+", re.IGNORECASE),
     re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),  # IPv4
     re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),  # US social security number
@@ -30,8 +30,10 @@ _PATTERNS = (
     re.compile(r"\b\d{1,5}[a-z]? (?:[A-ZÀ-Þ][\w'’-]+ ){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Boulevard|Blvd|Court|Way)\b\.?"),
     re.compile(r"\b[A-ZÀ-Þ][\wß-]+(?:straße|strasse|str\.|weg|platz|gasse|allee) \d+ ?[a-z]?\b"),
 )
+_EDGES = " \t\r\n,;:^-"
 _SPACES = re.compile(r"[ \t]{2,}")
-_LEFT_OVERS = re.compile(r"(?<=[(\[])[\s,;:^]+|\(\s*\)|\[\s*\]|(?<=[\s,;])[,;^]+(?=\s|$)|^[\s,;:^-]+|[\s,;^-]+$")
+_LEFT_OVERS = re.compile(r"(?<=[(\[])[\s,;:^]+|\(\s*\)|\[\s*\]|(?<=[\s,;])[,;^]{1,8}(?=\s|$)")
+_LONGEST = 100_000
 
 
 def clean(text: str, identifiers: Identifiers) -> str:
@@ -47,13 +49,15 @@ def clean(text: str, identifiers: Identifiers) -> str:
     Returns
     -------
     str
-        Never longer than `text`; empty if nothing harmless was in it.
+        Never longer than `text`; empty if nothing harmless was in it, or it is longer than any description is.
 
     Examples
     --------
     >>> clean("CHEST 2 VIEWS for Mr. Smith, MRN 4711-22, on 03/04/2021", Identifiers())
     'CHEST 2 VIEWS for on'
     """
+    if len(text) > _LONGEST:
+        return ""  # no description of an image is that long
     spans = [(match.start, match.stop) for match in identifiers.find(text, weak=True)]
     for pattern in _PATTERNS:
         spans += [found.span() for found in pattern.finditer(text)]
@@ -82,6 +86,6 @@ def without(text: str, spans: list[tuple[int, int]]) -> str:
         at = stop
     pieces.append(text[at:])
     tidy = _SPACES.sub(" ", "".join(pieces))
-    while (shorter := _SPACES.sub(" ", _LEFT_OVERS.sub("", tidy))) != tidy:
-        tidy = shorter
-    return re.sub(r"\s+(?=[,;.])", "", tidy).strip()
+    for _ in range(4):
+        tidy = _SPACES.sub(" ", _LEFT_OVERS.sub("", tidy.strip(_EDGES)))
+    return re.sub(r"\s{1,8}(?=[,;.])", "", tidy).strip(_EDGES)

@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 
 from radanon_node.pixels.instance import read_instance
 from radanon_node.settings import TagSettings
-from radanon_node.tags.describe import policy_lines, render_documentation, render_policy
+from radanon_node.tags.describe import policy_lines, render_documentation, render_policy, summarize
 from radanon_node.tags.tables import profile_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "de-identification.md"
@@ -59,3 +59,10 @@ def test_what_explain_says_is_what_scrub_does(new_dataset, run, make_scrubber):
             assert cleaned.after[fate.tag] == cleaned.before[fate.tag]
         elif fate.action == "Z" and fate.tag not in (0x00100010, 0x00100020):
             assert not cleaned.after[fate.tag].value
+
+
+def test_a_dry_run_over_many_objects_counts(new_dataset, encode, make_scrubber):
+    scrubber = make_scrubber()
+    fates = [scrubber.explain(read_instance(encode(new_dataset(StudyDescription=f"S{number}"))).dataset) for number in range(3)]
+    table = summarize(fates)
+    assert ("", "StudyDescription", "X", "E.1-1 basic: X", 3) in table

@@ -87,3 +87,12 @@ def test_matches_is_what_the_retention_pass_asks(known):
 
 def test_no_identifier_is_shown(known):
     assert "ller" not in repr(known) + str(known)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 90_000, " " * 90_000 + "x", "," * 90_000 + "x", "(" * 90_000, "1" * 90_000, "Dr. " * 20_000, "A" * 90_000, "1.2." * 20_000],
+)
+def test_hostile_text_costs_no_more_than_its_length(known, text):
+    """Would take minutes if a pattern went back over what it has read."""
+    assert len(clean(f"Mueller {text} Mueller", known)) <= len(text)
