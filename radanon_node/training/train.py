@@ -27,6 +27,8 @@ from radanon_node.training.loss import Gains, yolo_loss
 from radanon_node.training.samples import Mix, Samples
 from radanon_node.training.synth.markers import CLASSES
 
+_EMA_DECAY, _EMA_RAMP = 0.996, 300
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -81,7 +83,7 @@ class Recipe:
 
 
 class Ema:
-    """Running mean of the weights; what is evaluated and exported (YOLOv5: decay 0.9999 reached with a time constant of 2,000)."""
+    """Running mean of the weights; what is evaluated and exported. YOLOv5's ramped decay, for runs of thousands of steps, not millions."""
 
     def __init__(self, net: YoloV5, updates: int = 0) -> None:
         self.net = deepcopy(net).eval()
@@ -92,7 +94,7 @@ class Ema:
     @torch.no_grad()
     def update(self, net: YoloV5) -> None:
         self.updates += 1
-        d = 0.9999 * (1 - math.exp(-self.updates / 2000))
+        d = _EMA_DECAY * (1 - math.exp(-self.updates / _EMA_RAMP))
         now = net.state_dict()
         for key, held in self.net.state_dict().items():
             if held.is_floating_point():
