@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from radanon_node.errors import ConfigError
 
@@ -106,7 +106,7 @@ def _uid() -> str:
 def _write(path: Path, uid: str, pixels: int) -> None:
     film = Dataset()
     film.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2" if pixels <= 2**20 else "1.2.840.10008.5.1.4.1.1.1.1"
-    film.SOPInstanceUID, film.StudyInstanceUID, film.SeriesInstanceUID = uid, "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
+    film.SOPInstanceUID, film.StudyInstanceUID, film.SeriesInstanceUID = UID(uid), UID("1.2.826.0.1.3680043.8.498.1"), UID("1.2.3")
     film.PatientName, film.PatientID, film.StudyDate, film.StudyTime, film.AccessionNumber = "Bench", "BENCH", "20260101", "120000", ""
     film.Modality, film.SeriesNumber, film.InstanceNumber = "CT" if pixels <= 2**20 else "DX", 1, 1
     film.Columns = 512 if pixels <= 2**20 else 2048
@@ -116,7 +116,7 @@ def _write(path: Path, uid: str, pixels: int) -> None:
     film.add_new("PixelData", "OW", os.urandom(65536) * (pixels // 65536))
     film.file_meta = FileMetaDataset()
     film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    film.file_meta.MediaStorageSOPClassUID, film.file_meta.MediaStorageSOPInstanceUID = film.SOPClassUID, uid
+    film.file_meta.MediaStorageSOPClassUID, film.file_meta.MediaStorageSOPInstanceUID = film.SOPClassUID, UID(uid)
     film.save_as(path, enforce_file_format=True)
 
 
