@@ -204,6 +204,7 @@ class Node:
                 child.process = None
                 try:
                     ledger.give_back(child.owner)
+                    ledger.spool.sweep(ledger.known_files)
                 except StorageError as error:
                     log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
             if child.process is None and time.monotonic() >= child.restart_at:
@@ -225,9 +226,11 @@ class Node:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over."""
         while not stopping.is_set():
             try:
-                purged = ledger.purge(_seconds(self.config.retention.originals) or 0.0)
-                if purged:
+                after = _seconds(self.config.retention.originals) or 0.0
+                purged = ledger.purge(after)
+                while purged and not stopping.is_set():
                     log.info("purged", purged=purged)
+                    purged = ledger.purge(after)
                 ledger.expire(_seconds(self.config.retention.rows), _seconds(self.config.retention.receipts))
             except StorageError as error:
                 log.warning("housekeeping put off", error=logs.describe(error))

@@ -23,7 +23,7 @@ from radanon_node.settings import DestinationSettings
 
 # PS3.4 Table B.2-1 and PS3.7 Annex C, for the log and `deliveries list`.
 _STATUSES = {
-    0x0105: "no such attribute", 0x0106: "invalid attribute value", 0x0110: "processing failure", 0x0111: "duplicate SOP Instance",
+    0x0105: "no such attribute", 0x0106: "invalid attribute value", 0x0110: "processing failure",
     0x0112: "no such SOP Instance", 0x0117: "invalid SOP Instance", 0x0122: "SOP class not supported", 0x0124: "not authorized",
     0x0210: "duplicate invocation", 0x0211: "unrecognized operation", 0x0212: "mistyped argument",
 }  # fmt: skip
@@ -55,13 +55,16 @@ class Courier(Protocol):
         """From another thread: end at once what is going on."""
 
 
+_DUPLICATE = 0x0111  # PS3.7 Annex C.5.8: duplicate SOP Instance
+
+
 def judge(status: int) -> str:
     """What a C-STORE response's status means (PS3.4 Table B.2-1).
 
     Returns
     -------
     str
-        Empty for success, a text for a warning (coerced elements, elements discarded...): both are delivered.
+        Empty for success, a text for a warning (coerced elements, elements discarded, duplicate): all are delivered.
 
     Raises
     ------
@@ -74,6 +77,9 @@ def judge(status: int) -> str:
         return ""
     if 0xB000 <= status <= 0xBFFF:
         return f"delivered with warning 0x{status:04X}"
+    if status == _DUPLICATE:
+        # A new SOP Instance UID stands for one content (it is keyed on the original's): the archive has it, from before a crash.
+        return "the archive has it already"
     if 0xA700 <= status <= 0xA7FF:
         raise DeliveryRefused("out of resources", status)
     if 0xA900 <= status <= 0xA9FF:

@@ -238,5 +238,5 @@ def test_a_killed_node_leaves_no_process(node: NodeProcess) -> None:
     before = [psutil.Process(pid) for pid in children(node)]
     assert before
     node.kill()
-    gone, alive = psutil.wait_procs(before, timeout=10)
+    gone, alive = psutil.wait_procs(before, timeout=60)
     assert alive == []

@@ -40,10 +40,13 @@ def archive(answer: Callable[[str], int]) -> Iterator[int]:
 @example(status=0xA700)
 @example(status=0xB000)
 @example(status=0x0107)
+@example(status=0x0111)
 def test_every_status_has_one_meaning(status: int) -> None:
     """Success and warnings are delivered, A7xx comes later, all else is a refusal of this instance."""
     if status == 0 or 0xB000 <= status < 0xC000:
         assert judge(status) == ("" if status == 0 else f"delivered with warning 0x{status:04X}")
+    elif status == 0x0111:
+        assert judge(status) == "the archive has it already"
     else:
         with pytest.raises(DeliveryRefused if 0xA700 <= status < 0xA800 else DeliveryFailed) as caught:
             judge(status)
