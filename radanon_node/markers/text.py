@@ -43,7 +43,7 @@ class TextThresholds:
     """
 
     pixel: float = 0.2
-    box: float = 0.35
+    box: float = 0.4
     unclip: float = 1.6
 
 

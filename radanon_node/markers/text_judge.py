@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from radanon_node.markers.text_boxes import with_stray_letters
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Verdict
 
 
@@ -41,11 +42,14 @@ class AllowList:
         Least confidence of a reading, 0..1.
     largest_tick : int
         Bare numbers up to it may be ticks of a scale; -1 where there are none.
+    calipers : frozenset of str
+        What measuring crosses are read as.
     """
 
     patterns: tuple[re.Pattern[str], ...]
     confidence: float
     largest_tick: int
+    calipers: frozenset[str]
 
     def allows(self, text: str) -> bool:
         """Whether `text` as a whole is harmless whatever stands beside it.
@@ -72,7 +76,8 @@ def allow_list(modality: str) -> AllowList:
     texts = [*raw["modalities"]["any"], *listed]
     number, sign = r"\d{1,3}([.,]\d{1,2})?", r" ?[:=]? ?"
     patterns = tuple(re.compile(text.replace("{n}", number).replace("{s}", sign)) for text in texts)
-    return AllowList(patterns, float(raw["confidence"]), int(raw["scale_ticks"].get(modality, -1)))
+    return AllowList(patterns, float(raw["confidence"]), int(raw["scale_ticks"].get(modality, -1)),
+                     frozenset(raw["calipers"].get(modality, ())))
 
 
 def _normal(text: str) -> str:
@@ -100,8 +105,9 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
     Returns
     -------
     list of Region
-        One per detection, in its order. ``why``: ``allowed_text``, ``scale_tick``, ``retained_word``; or ``text``,
-        ``identifier`` (the reading matches this patient), ``reading_unsure``. Never the reading itself.
+        One per detection, in its order; boxes to be blacked out are drawn over stray letters beside them. ``why`` of what stays:
+        ``allowed_text``, ``scale_tick``, ``caliper``, ``retained_word``; of what goes: ``text``, ``identifier`` (the reading matches
+        this patient), ``reading_unsure``, ``not_isolated``. Never the reading itself.
     """
     allowed = allow_list(modality)
     candidates = [] if reader is None or identifiers is None else [i for i, found in enumerate(detections) if _may_stay(found.box)]
@@ -112,12 +118,13 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
         words = {_normal(word) for word in retain}
         for index, (text, confidence) in zip(candidates, reader.read(view, [boxes[i] for i in candidates])):
             keeps[index], whys[index] = _verdict(text, confidence, index, boxes, allowed, words, identifiers)
-    return [Region(found.box, Verdict.KEEP if keep else Verdict.REDACT, found.kind, found.confidence, found.source, why)
-            for found, keep, why in zip(detections, keeps, whys)]
+    kept = [found.box for found, keep in zip(detections, keeps) if keep]
+    return [Region(found.box if keep else with_stray_letters(view, found.box, kept), Verdict.KEEP if keep else Verdict.REDACT, found.kind,
+                   found.confidence, found.source, why) for found, keep, why in zip(detections, keeps, whys)]
 
 
-# Nothing on the allow-lists is longer than about 14 characters; reading costs time, so longer lines are not even read.
-_LONGEST = 9.0
+# Hardly anything on the allow-lists is longer than 11 characters; reading costs time, so longer lines are not even read.
+_LONGEST = 7.0
 """Largest width of a candidate in units of its height."""
 
 
@@ -138,15 +145,15 @@ def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], all
         return (True, "retained_word") if _alone(index, boxes) else (False, "not_isolated")
     if allowed.allows(text):
         return True, "allowed_text"
-    if allowed.is_tick(text):
-        return (True, "scale_tick") if _alone(index, boxes) else (False, "not_isolated")
+    if allowed.is_tick(text) or text in allowed.calipers:
+        why = "caliper" if text in allowed.calipers else "scale_tick"
+        return (True, why) if _alone(index, boxes) else (False, "not_isolated")
     return False, "text"
 
 
 def _fits(text: str, box: Box) -> bool:
-    """Whether a line of that many characters can fill the box: a reader that dropped half of the line must not free the other."""
-    proportion = box.width / box.height
-    return 0.12 * len(text) <= proportion <= 0.85 * len(text) + 0.9
+    """Whether a line of that many characters can fill the box: a reader that dropped part of the line must not free the rest."""
+    return 0.12 * len(text) <= box.width / box.height <= 1.0 * len(text) + 1.2
 
 
 def _alone(index: int, boxes: Sequence[Box]) -> bool:

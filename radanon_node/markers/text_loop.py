@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.text_boxes import BLOCK, busy_parts
+from radanon_node.markers.text_boxes import BLOCK, busy_parts, with_stray_letters
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Region, Verdict
 
 LEAST_STROKE = 36
@@ -218,7 +218,7 @@ def _unchanged(one: GrayFrame, other: GrayFrame, box: Box) -> bool:
 
 
 def _track(frame: GrayFrame, found: Detection, index: int) -> _Tracked:
-    box = found.box
+    box = with_stray_letters(frame, found.box)
     region = Region(box, Verdict.REDACT, found.kind, found.confidence, found.source, "text")
     part = frame[box.y0:box.y1, box.x0:box.x1]
     ys, xs = np.nonzero(np.abs(part - float(np.median(part))) > LEAST_STROKE)  # the ink, light or dark

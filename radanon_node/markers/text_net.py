@@ -30,7 +30,8 @@ from radanon_node.pipeline.types import GrayFrame
 DETECTION = ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f")
 RECOGNITION = ("PP-OCRv6_rec_small.onnx", "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884")
 STRIDE = 32
-_REC_HEIGHT, _REC_MIN_WIDTH, _REC_MAX_WIDTH, _REC_BATCH = 48, 96, 1600, 8
+_LONGEST_SILENCE = 11  # steps of 8 pixels at a line height of 48: nearly two heights without a character
+_REC_HEIGHT, _REC_MIN_WIDTH, _REC_MAX_WIDTH, _REC_BATCH = 48, 64, 1600, 4
 
 
 def model_file(name: str, sha256: str) -> Path:
@@ -136,7 +137,8 @@ class TextNets:
         Returns
         -------
         list of (str, float)
-            Text and mean confidence of its characters (0 for no text), in the order given.
+            Text and mean confidence of its characters, in the order given; 0 for no text and for a reading that leaves a stretch of
+            its line out.
         """
         answers: list[tuple[str, float]] = [("", 0.0)] * len(crops)
         scaled = [_scaled(crop) for crop in crops]
@@ -150,7 +152,7 @@ class TextNets:
                 batch[row, :, :, : crop.shape[1]] = crop.astype(np.float32) * (2.0 / 255.0) - 1.0
             scores: NDArray[np.float32] = self.recognition.run(None, {"x": batch})[0]
             for row, index in enumerate(chosen):
-                answers[index] = self._decode(scores[row])
+                answers[index] = self._decode(scores[row, : -(-scaled[index].shape[1] * scores.shape[1] // width)])
         return answers
 
     def _decode(self, scores: NDArray[np.float32]) -> tuple[str, float]:
@@ -159,6 +161,9 @@ class TextNets:
         starts = (best != 0) & np.concatenate(([True], best[1:] != best[:-1]))
         if not starts.any():
             return "", 0.0
+        places = np.concatenate(([0], np.flatnonzero(best != 0), [len(best)]))
+        if np.diff(places).max() > _LONGEST_SILENCE:
+            sure = np.zeros_like(sure)  # a stretch of the line was left out: the reading is worth nothing
         return "".join(self.characters[index] for index in best[starts]).strip(), float(sure[starts].mean())
 
 

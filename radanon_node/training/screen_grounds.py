@@ -62,9 +62,11 @@ def _slice(rows: int, columns: int, rng: np.random.Generator) -> GrayFrame:
 
 def _angiogram(rows: int, columns: int, rng: np.random.Generator) -> GrayFrame:
     field_ = 150 + 35 * grain(rows, columns, rows / 4, rng) + 4 * grain(rows, columns, 2, rng)
-    for _ in range(int(rng.integers(3, 8))):
-        points = np.cumsum(rng.normal(0, rows / 14, (12, 2)), axis=0) + rng.uniform(0.2, 0.8, 2) * rows
-        cv2.polylines(field_, [points.astype(np.int32)], False, float(rng.uniform(30, 80)), int(rng.integers(3, 16)), cv2.LINE_AA)
+    for _ in range(int(rng.integers(3, 8))):  # vessels: smooth curves
+        turns = rng.normal(0, 0.12) + 0.25 * grain(1, 90, 25, rng)[0]
+        heading = rng.uniform(0, 2 * np.pi) + np.cumsum(turns * 0.25)
+        path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], axis=1) * rows / 110, axis=0) + rng.uniform(0.2, 0.8, 2) * rows
+        cv2.polylines(field_, [path.astype(np.int32)], False, float(rng.uniform(30, 80)), int(rng.integers(3, 16)), cv2.LINE_AA)
     y, x = np.mgrid[0:rows, 0:columns]
     field_[np.hypot(x - columns / 2, y - rows / 2) > rows * 0.52] = 0
     return np.asarray(np.clip(cv2.GaussianBlur(field_, (0, 0), 1), 0, 255), np.uint8)
