@@ -176,6 +176,14 @@ class Identifiers:
             uids={uid: kind for uid, kind in self.uids.items() if kind not in dropped and uid not in whole},
         )  # fmt: skip
 
+    def merged(self, other: Identifiers) -> Identifiers:
+        """These and `other`'s: what is known of a patient from earlier instances, hunted in this one too."""
+        return Identifiers(
+            words={**other.words, **self.words}, weak={**other.weak, **self.weak}, numbers={**other.numbers, **self.numbers},
+            phrases={**other.phrases, **self.phrases}, written={**other.written, **self.written}, days=self.days | other.days,
+            birth_days=self.birth_days | other.birth_days, uids={**other.uids, **self.uids},
+        )  # fmt: skip
+
     def __str__(self) -> str:
         return f"<{len(self.words) + len(self.numbers) + len(self.phrases)} identifiers>"
 

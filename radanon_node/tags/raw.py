@@ -52,7 +52,7 @@ def ascii_text(element: Element | None) -> str:
         return ""
     if not isinstance(element, RawDataElement):
         value = element.value
-        if value is None:
+        if value is None or element.VR == "SQ":
             return ""
         return "\\".join(str(part) for part in value) if isinstance(value, MultiValue | list | tuple) else str(value).strip(" \0")
     return value_bytes(element).decode("ascii", "surrogateescape").strip(" \0")

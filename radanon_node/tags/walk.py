@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from radanon_node.tags.engine import Scrubber
 
 MAX_DEPTH = 32
+_TEXT_LIKE = STRING_VRS - {"DS", "IS", "UI", "DA", "DT", "TM", "AS"} | {"OB", "UN"}
+"""VRs in which a writer may have put text; numbers are never looked at as text."""
 CONDITIONAL_UID = frozenset({0x00081140, 0x00082112})
 """Referenced and Source Image Sequence, X/Z/U*: emptied where they are Type 2, but kept with new UIDs where the instance lists the
 series it refers to (Common Instance Reference Module): a list of references without any would break the IOD."""
@@ -129,7 +131,7 @@ class Walk:
                 made = self._other(source, tag, element, step, node, codecs, depth, where)
                 if made is not None:
                     kept[tag] = made
-                    if do in (Do.KEEP, Do.HUNT) and isinstance(made, RawDataElement) and made.value:
+                    if do in (Do.KEEP, Do.HUNT) and isinstance(made, RawDataElement) and made.value and vr in _TEXT_LIKE:
                         texts.append((tag, step, made.value))
         result = Dataset(kept)
         implicit, little = source.original_encoding
@@ -160,7 +162,8 @@ class Walk:
     ) -> Element | None:
         """The new element for everything but the plain cases; None removes it."""
         do, number = step.do, int(tag)
-        is_sequence = step.vr == "SQ" or element.VR == "SQ"
+        # By tag: a name that comes as a sequence is still a name. Only what is kept may be a sequence against the dictionary.
+        is_sequence = step.vr == "SQ" or (element.VR == "SQ" and do in (Do.KEEP, Do.HUNT))
         if do is Do.PIXELS:
             raise HoldInstance(Reason.UNSUPPORTED_PIXELS, f"{describe_path((*node.tags, number))}: {step.rule}")
         if do is Do.DOCUMENT:

@@ -182,3 +182,23 @@ def test_an_item_may_have_a_character_set_of_its_own(new_dataset, run):
     item.CodeMeaning = "胸部 Oyelaran"
     dataset = new_dataset(SpecificCharacterSet="ISO_IR 100", AnatomicRegionSequence=Sequence([item]))
     assert run(dataset).after.AnatomicRegionSequence[0].CodeMeaning == "胸部"
+
+
+def test_a_name_that_comes_as_a_sequence_is_still_a_name(new_dataset, run):
+    item = Dataset()
+    item.CodeMeaning = "Adeyemi"
+    dataset = new_dataset()
+    for tag in (0x00100010, 0x00080090, 0x00080020, 0x00104000, 0x0020000D):
+        if tag in dataset:
+            del dataset[tag]
+        dataset.add_new(tag, "SQ", Sequence([item]))
+    cleaned = run(dataset)
+    assert b"Adeyemi" not in cleaned.data
+    assert cleaned.after[0x00100010].VR == "PN" and cleaned.after[0x00080020].VR == "DA" and cleaned.after[0x0020000D].VR == "UI"
+
+
+def test_a_date_that_comes_as_text_is_moved(new_dataset, run, make_scrubber):
+    dataset = new_dataset()
+    dataset.add_new(0x00080021, "LO", "20240305")
+    after = run(dataset, make_scrubber("retain_longitudinal_modified_dates")).after
+    assert after[0x00080021].VR == "DA" and after.SeriesDate not in ("", "20240305")

@@ -96,3 +96,10 @@ def test_no_identifier_is_shown(known):
 def test_hostile_text_costs_no_more_than_its_length(known, text):
     """Would take minutes if a pattern went back over what it has read."""
     assert len(clean(f"Mueller {text} Mueller", known)) <= len(text)
+
+
+def test_what_earlier_instances_told_is_hunted_too(known):
+    now = Dataset()
+    now.PatientName = "Anonymous"
+    both = collect(now).merged(known)
+    assert clean("knee of Mueller", both) == "knee of" and not collect(now).matches("Mueller")
