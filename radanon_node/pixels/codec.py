@@ -54,7 +54,7 @@ class Image:
         self.rows, self.columns, self.frames = description.rows, description.columns, description.frames
         self.samples, self.bits_stored = description.samples, description.bits_stored
         self.photometric = description.photometric
-        self._decoded: tuple[int, NDArray[Any]] | None = None
+        self._decoded: tuple[int, NDArray[Any], NDArray[Any]] | None = None  # frame, as decoded, stored values
         self._streams: dict[int, Stream] = {}
 
     @property
@@ -116,12 +116,13 @@ class Image:
         if not 0 <= index < self.frames:
             raise IndexError(index)
         if self._decoded is not None and self._decoded[0] == index:
-            return self._decoded[1]
+            return self._decoded[2]
         if self.table is None:
             return native.frame(self.native_data, self.description, index, self.instance.transfer_syntax.little_endian)
-        values = native.stored_values(self._decode(index), self.description)
+        cells = self._decode(index)
+        values = native.stored_values(cells, self.description)
         values.flags.writeable = False
-        self._decoded = (index, values) if values.nbytes <= _CACHED else None
+        self._decoded = (index, cells, values) if values.nbytes <= _CACHED else None
         return values
 
     def _decode(self, index: int) -> NDArray[Any]:
@@ -143,7 +144,8 @@ class Image:
         """Values of a frame with the bits outside Bits Stored still in them, unsigned; for finding what hides there."""
         if self.table is None:
             return native.raw_frame(self.native_data, self.description, index, self.instance.transfer_syntax.little_endian)
-        return self._decode(index)
+        self.frame(index)
+        return self._decoded[1] if self._decoded is not None else self._decode(index)
 
 
 def open_image(instance: Instance, max_pixels: int = MAX_PIXELS) -> Image:

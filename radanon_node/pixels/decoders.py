@@ -100,17 +100,17 @@ def _rle(data: bytes, rows: int, columns: int, samples: int, depth: int) -> Deco
         raise undecodable("an RLE frame with the wrong number of segments")
     if offsets[0] != 64 or offsets != sorted(set(offsets)) or offsets[-1] >= len(data) or header[1 + count :].any():
         raise undecodable("an RLE frame with wrong segment offsets")
-    planes = np.empty((count, rows * columns), np.uint8)
+    pixels = rows * columns
+    out = np.empty((pixels, samples, width), np.uint8)
     for index, (start, stop) in enumerate(zip(offsets, [*offsets[1:], len(data)], strict=True)):
         plane = decode_segment(data[start:stop])
         # One byte more is what decoding the padding of an odd segment may give.
-        if not rows * columns <= len(plane) <= rows * columns + 1:
+        if not pixels <= len(plane) <= pixels + 1:
             raise undecodable("an RLE segment of the wrong length")
-        planes[index] = np.frombuffer(plane, np.uint8, rows * columns)
-    # (sample, byte from most to least significant, pixel) -> little endian values, pixel by pixel.
-    values = planes.reshape(samples, width, rows * columns)[:, ::-1].transpose(2, 0, 1)
-    out = np.ascontiguousarray(values).view(f"<u{width}").reshape(rows, columns, samples)
-    return out[..., 0] if samples == 1 else out
+        sample, significance = divmod(index, width)
+        out[:, sample, width - 1 - significance] = np.frombuffer(plane, np.uint8, pixels)
+    values = out.reshape(pixels, samples * width).view(f"<u{width}").reshape(rows, columns, samples)
+    return values[..., 0] if samples == 1 else values
 
 
 def _deflate(data: bytes, rows: int, columns: int, samples: int, depth: int) -> Decoded:
