@@ -13,7 +13,7 @@ from radanon_node.markers.components import Component, Crop, components_of, crop
 from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.ocr import page, reader
-from radanon_node.markers.orientation import Upright, ways
+from radanon_node.markers.orientation import Upright, has_rival, ways
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]
@@ -23,6 +23,7 @@ _WORTH_A_LOOK = 0.3
 _SURE = 0.75
 _SURE_CUT = 0.9
 _MOST_CANDIDATES = 3
+_SLIM = 1.8
 # Ways whose likeness is this close to the best one are read too.
 _CLOSE = 0.08
 # A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
@@ -35,7 +36,7 @@ _INSIDE = 0.8
 _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE = 0.88, 0.6
 # Rings and discs hang beside letters; a letter O is slimmer.
 _ROUND, _ACROSS = 1.22, 2.2
-_RINGLIKE = [CLASSES.index(letter) for letter in "CGOQ"]
+_RINGLIKE = [CLASSES.index(letter) for letter in "OQ"]
 _NEIGHBOUR_GAP, _SECOND_GAP = 0.8, 0.35
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
 _CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
@@ -147,7 +148,11 @@ def _rules(part: Component, joined: Component) -> bool:
 def _sure(components: Sequence[Component], wanted: Sequence[int]) -> list[Candidate]:
     if not components or not wanted:
         return []
-    glyphs = [normalise(component.mask) for component in components]
+    # A slim letter is looked at in usual proportions too.
+    slim = [component for component in components if _slimness(component) > _SLIM]
+    components = [*components, *slim]
+    glyphs = [normalise(component.mask) for component in components[: len(components) - len(slim)]]
+    glyphs += [normalise(_widened(component.mask)) for component in slim]
     first = classify(glyphs)[:, wanted].max(1)
     found: list[Candidate] = []
     for index in np.argsort(-first, kind="stable"):
@@ -161,6 +166,17 @@ def _sure(components: Sequence[Component], wanted: Sequence[int]) -> list[Candid
         if best in wanted and mean[best] >= _SURE:
             found.append(Candidate(component, CLASSES[best], float(mean[best])))
     return sorted(found, key=lambda candidate: -candidate.likelihood)
+
+
+def _slimness(component: Component) -> float:
+    return max(component.box.width, component.box.height) / min(component.box.width, component.box.height)
+
+
+def _widened(mask: Mask) -> Mask:
+    """Stretched across to two thirds of its length."""
+    long = max(mask.shape)
+    size = (long, round(long / 1.5)) if mask.shape[1] == long else (round(long / 1.5), long)
+    return np.asarray(cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR)) > 127
 
 
 def _unlike(components: Iterable[Component]) -> Iterator[Component]:
@@ -241,6 +257,8 @@ def fragment(crop: Crop, component: Component, contrast: float, components: Sequ
 def read_of(candidate: Candidate) -> Upright | None:
     """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
     turned = ways(candidate.component.mask, candidate.letter)
+    if has_rival(turned, candidate.letter):
+        return None
     for way in turned[:3]:
         if way.likeness < turned[0].likeness - _CLOSE:
             break

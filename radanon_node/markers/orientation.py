@@ -16,6 +16,8 @@ Mask = NDArray[np.bool_]
 _TEMPLATES = Path(__file__).with_name("data") / "upright.npz"
 TEMPLATE_SIDE = 16
 _UPRIGHT_SIDE = 48
+RIVALS = {"L": "7JV1"}
+"""Characters that are nearly a letter when they are turned or mirrored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ def template_view(mask: Mask) -> NDArray[np.float32]:
 @cache
 def _templates() -> dict[str, NDArray[np.float32]]:
     with np.load(_TEMPLATES) as stored:
-        return {name: stored[name] for name in stored.files}
+        return {name: stored[name].astype(np.float32) for name in stored.files}
 
 
 def ways(mask: Mask, letter: str) -> list[Upright]:
@@ -101,7 +103,6 @@ def ways(mask: Mask, letter: str) -> list[Upright]:
     """
     tilt = tilt_of(mask)
     level = turned(mask, tilt)
-    templates = _templates()[letter]
     found: list[Upright] = []
     for mirrored in (False, True):
         seen = level[:, ::-1] if mirrored else level
@@ -109,6 +110,16 @@ def ways(mask: Mask, letter: str) -> list[Upright]:
             upright = np.rot90(seen, quarter)
             # Capitals are taller than wide: a lying one is less likely to be meant that way.
             lying = 0.15 if upright.shape[1] > 1.15 * upright.shape[0] else 0.0
-            likeness = float((templates @ template_view(upright).ravel()).max())
+            likeness = _likeness(upright, letter)
             found.append(Upright(upright, tilt + (-90 if mirrored else 90) * quarter, mirrored, likeness - lying))
     return sorted(found, key=lambda way: -way.likeness)
+
+
+def has_rival(turned_ways: list[Upright], letter: str) -> bool:
+    """Is the glyph, in one of its eight ways, more like a character that `letter` is easily taken for than like `letter`?"""
+    best = max(_likeness(way.mask, letter) for way in turned_ways)
+    return any(_likeness(way.mask, rival) > best for way in turned_ways for rival in RIVALS.get(letter, ""))
+
+
+def _likeness(upright: Mask, character: str) -> float:
+    return float((_templates()[character] @ template_view(upright).ravel()).max())

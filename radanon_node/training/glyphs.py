@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from radanon_node.markers.glyphs import CLASSES, SIDE, normalise
-from radanon_node.markers.orientation import template_view, tight
+from radanon_node.markers.orientation import RIVALS, template_view, tight
 
 _CANVAS = 96
 # Shapes most like the usual side letters once turned and mirrored.
@@ -114,6 +114,11 @@ class Drawer:
             picture = Image.new("L", (_CANVAS, _CANVAS))
             ImageDraw.Draw(picture).text((_CANVAS / 2, _CANVAS / 2), letter, 255, font, anchor="mm")
             yield tight(np.asarray(picture) > 127)
+        for stem in (8, 14, 20, 26) if letter == "L" else ():  # cast in lead, from slim to fat
+            for foot in (6, 10, 16, 22):
+                lead = np.zeros((60, 40), np.bool_)
+                lead[:, :stem] = lead[-foot:] = True
+                yield lead
 
     def _lead_l(self) -> Mask:
         rng = self._rng
@@ -308,10 +313,10 @@ def train(count: int, epochs: int, seed: int) -> tuple[nn.Module, float]:
 
 
 def templates() -> dict[str, NDArray[np.float32]]:
-    """Upright capitals for the orientation step: per letter, shape (n, 256), nearly equal ones left out."""
+    """Upright characters for the orientation step: per character, shape (n, 256), nearly equal ones left out."""
     drawer = Drawer(0)
     found: dict[str, NDArray[np.float32]] = {}
-    for letter in string.ascii_uppercase:
+    for letter in sorted({*string.ascii_uppercase, *"".join(RIVALS.values())}):
         views: list[NDArray[np.float32]] = []
         for mask in drawer.upright(letter):
             view = template_view(mask).ravel()
@@ -328,7 +333,7 @@ def export(net: nn.Module, folder: Path, facts: dict[str, object]) -> None:
     torch.onnx.export(nn.Sequential(net, nn.Softmax(1)), (torch.zeros(1, 1, SIDE, SIDE),), str(target), input_names=["glyphs"],
                       output_names=["probabilities"], dynamic_axes={"glyphs": {0: "n"}, "probabilities": {0: "n"}}, dynamo=False)
     card = {"sha256": hashlib.sha256(target.read_bytes()).hexdigest(), "classes": list(CLASSES), **facts}
-    np.savez_compressed(folder / "upright.npz", **templates())
+    np.savez_compressed(folder / "upright.npz", **{name: views.astype(np.float16) for name, views in templates().items()})
     (folder / "glyphs.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
