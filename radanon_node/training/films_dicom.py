@@ -58,7 +58,9 @@ def invent(rng: np.random.Generator) -> Invented:
     )
 
 
-def dx_dataset(pixels: NDArray[np.uint16], bits: int, person: Invented, number: int = 1, monochrome1: bool = False) -> Dataset:
+def dx_dataset(
+    pixels: NDArray[np.uint16], bits: int, person: Invented, number: int = 1, monochrome1: bool = False, burned_in: str = "YES"
+) -> Dataset:
     """A Digital X-Ray Image Storage - For Presentation object (PS3.3 A.26) around `pixels`.
 
     Parameters
@@ -71,6 +73,8 @@ def dx_dataset(pixels: NDArray[np.uint16], bits: int, person: Invented, number: 
     number : int
         Instance Number.
     monochrome1 : bool
+    burned_in : {"YES", "NO"}
+        Burned In Annotation; YES makes the node look for printed text besides markers.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def dx_dataset(pixels: NDArray[np.uint16], bits: int, person: Invented, number: 
     ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", 1 if monochrome1 else -1
     ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
     ds.PresentationLUTShape = "INVERSE" if monochrome1 else "IDENTITY"
-    ds.LossyImageCompression, ds.BurnedInAnnotation = "00", "YES"
+    ds.LossyImageCompression, ds.BurnedInAnnotation = "00", burned_in
     ds.WindowCenter, ds.WindowWidth = 2 ** (bits - 1), 2**bits
     ds.ImagerPixelSpacing = [0.14, 0.14]
     ds.DetectorType, ds.PositionerType = "DIRECT", "NONE"
