@@ -116,7 +116,7 @@ class Identifiers:
                 at = lowered.find(compact, at + 1)
         years = {f"{day.year % 100:02d}" for day in days}
         places = [found.start() for found in SEPARATED.finditer(lowered)]
-        for stem in MONTH_STEMS:
+        for stem in {stem for day in days for stem in MONTH_STEMS[day.month]}:
             at = lowered.find(stem)
             while at >= 0:
                 places.append(at)

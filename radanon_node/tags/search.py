@@ -11,6 +11,7 @@ from radanon_node.pipeline.types import Buffer
 from radanon_node.tags.matching import Identifiers, inside_number
 from radanon_node.tags.words import is_latin, plain, spellings
 
+_WIDE = re.compile(rb"[^\0]\0[^\0]\0[^\0]\0[^\0]")  # four characters of two bytes, one of them zero
 _ACCENTS = {code: plain(chr(code)) for code in range(0xC0, 0x100)}
 _FOLD = bytes(
     ord(_ACCENTS[code]) if code in _ACCENTS and len(_ACCENTS[code]) == 1 and _ACCENTS[code].isascii() else ord(chr(code).lower())
@@ -79,6 +80,16 @@ def _search(piece: bytes, identifiers: Identifiers, encoded: tuple[tuple[bytes, 
     # Latin-1 gives every byte one character, so that positions stay and no byte is lost.
     folded = piece.translate(_FOLD)
     yield from _in_bytes(folded.decode("latin-1"), identifiers)
+    if _WIDE.search(folded) is not None:
+        yield from _in_wide(folded, identifiers)
+    for name, kind in encoded:
+        at = piece.find(name)
+        if at >= 0:
+            yield at, kind
+
+
+def _in_wide(folded: bytes, identifiers: Identifiers) -> Iterator[tuple[int, str]]:
+    """Identifiers in UTF-16 text of either byte order."""
     days = identifiers.days | identifiers.birth_days
     wide = [(f"{day.year:04d}{day.month:02d}{day.day:02d}", "date") for day in days]
     for table in (identifiers.words, identifiers.numbers, identifiers.phrases, identifiers.uids):
@@ -86,10 +97,6 @@ def _search(piece: bytes, identifiers: Identifiers, encoded: tuple[tuple[bytes, 
     for token, kind in wide:
         # Without the last zero byte it is the inside of big endian text too.
         at = folded.find(token.encode("utf-16-le")[:-1])
-        if at >= 0:
-            yield at, kind
-    for name, kind in encoded:
-        at = piece.find(name)
         if at >= 0:
             yield at, kind
 

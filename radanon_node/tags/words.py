@@ -35,8 +35,8 @@ DATES = re.compile(
 )
 """A day in one of the usual spellings, in lower-case text."""
 
-MONTH_STEMS = tuple(sorted({name[:3] for name in _MONTHS} | {"年", "년"}))
-"""One of these is in every date that is not digits and separators alone."""
+MONTH_STEMS = {number: tuple(sorted({name[:3] for name in _MONTHS if _MONTHS[name] == number} | {"年", "년"})) for number in range(1, 13)}
+"""Month -> one of these is in every date of that month that is not digits and separators alone."""
 
 SEPARATED = re.compile(r"[-./ ]\d{1,2}[-./ ]{1,2}\d")
 """Cheap to look for, and in every date of digits with separators."""
