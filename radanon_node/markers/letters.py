@@ -13,7 +13,7 @@ from radanon_node.markers.components import Component, Crop, components_of, crop
 from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.ocr import page, reader
-from radanon_node.markers.orientation import Upright, has_rival, ways
+from radanon_node.markers.orientation import Upright, lead_over_rivals, ways
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]
@@ -22,6 +22,8 @@ Mask = NDArray[np.bool_]
 _WORTH_A_LOOK = 0.3
 _SURE = 0.75
 _SURE_CUT = 0.9
+# A glyph that is hardly less like a rival (a 7 for an L) must be surer than others.
+_CLEAR, _SURE_IF_CLOSE = 0.1, 0.84
 _MOST_CANDIDATES = 3
 _SLIM = 1.8
 # Ways whose likeness is this close to the best one are read too.
@@ -257,7 +259,8 @@ def fragment(crop: Crop, component: Component, contrast: float, components: Sequ
 def read_of(candidate: Candidate) -> Upright | None:
     """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
     turned = ways(candidate.component.mask, candidate.letter)
-    if has_rival(turned, candidate.letter):
+    lead = lead_over_rivals(turned, candidate.letter)
+    if lead <= 0 or (lead < _CLEAR and candidate.likelihood < _SURE_IF_CLOSE):
         return None
     for way in turned[:3]:
         if way.likeness < turned[0].likeness - _CLOSE:

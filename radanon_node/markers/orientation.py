@@ -115,10 +115,10 @@ def ways(mask: Mask, letter: str) -> list[Upright]:
     return sorted(found, key=lambda way: -way.likeness)
 
 
-def has_rival(turned_ways: list[Upright], letter: str) -> bool:
-    """Is the glyph, in one of its eight ways, more like a character that `letter` is easily taken for than like `letter`?"""
+def lead_over_rivals(turned_ways: list[Upright], letter: str) -> float:
+    """How much more like `letter` than like a character it is easily taken for, each in its best way; 1 if there is none."""
     best = max(_likeness(way.mask, letter) for way in turned_ways)
-    return any(_likeness(way.mask, rival) > best for way in turned_ways for rival in RIVALS.get(letter, ""))
+    return best - max((_likeness(way.mask, rival) for way in turned_ways for rival in RIVALS.get(letter, "")), default=best - 1)
 
 
 def _likeness(upright: Mask, character: str) -> float:
