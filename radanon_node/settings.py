@@ -207,7 +207,7 @@ class WorkerSettings(Settings):
     lease: Seconds = Field(300.0, description="A worker that has not finished or renewed by then loses its claim.")
     weights: Path | None = Field(None, description="Marker weights (.onnx or .pt); null = the packaged ones.")
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Their hash; required with `weights`.")
-    memory_limit: Size = Field(8 * 2**30, description="Address space one worker may use.")
+    memory_limit: Size = Field(8 * 2**30, description="Memory one worker may allocate; files it maps do not count.")
     time_limit: Seconds = Field(600.0, description="Longest time for one instance.")
 
     @model_validator(mode="after")

@@ -6,10 +6,7 @@ import argparse
 import getpass
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
-
-from radanon_node.commands.common import add_config_argument, load_config, print_json
+from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows
 from radanon_node.errors import EXIT_OK, ConfigError
 from radanon_node.node import open_store
 
@@ -41,10 +38,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json([asdict(entry) for entry in entries])
         else:
-            table = Table(*_COLUMNS)
-            for entry in entries:
-                table.add_row(*(str(getattr(entry, name)) for name in _COLUMNS))
-            Console().print(table)
+            print_rows(_COLUMNS, [[str(getattr(entry, name)) for name in _COLUMNS] for entry in entries])
         return EXIT_OK
     if not args.ids and args.destination is None:
         raise ConfigError("give the ids of deliveries, or --destination")

@@ -9,10 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from radanon_node.commands.common import add_config_argument, load_config, print_json
+from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows
 from radanon_node.errors import EXIT_OK, WAIVABLE, ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.quarantine import UnknownEntry
@@ -63,10 +60,7 @@ def _list(ledger: Ledger, args: argparse.Namespace) -> None:
     if args.json:
         print_json([asdict(entry) for entry in entries])
         return
-    table = Table(*_COLUMNS)
-    for entry in entries:
-        table.add_row(*_cells(entry))
-    Console().print(table)
+    print_rows(_COLUMNS, map(_cells, entries))
 
 
 def _show(ledger: Ledger, args: argparse.Namespace) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from radanon_node.commands.common import add_config_argument, load_config, print_json
+from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows
 from radanon_node.errors import EXIT_OK
 from radanon_node.node import open_store
 from radanon_node.status import full_status
@@ -31,17 +28,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(status: dict[str, Any]) -> None:
-    console = Console()
     states = list(status["states"])
-    table = Table("route", *states)
-    for route, counts in sorted(status["routes"].items()):
-        table.add_row(route, *(str(counts[state]) for state in states))
-    table.add_row("all", *(str(status["states"][state]) for state in states))
-    console.print(table)
-    table = Table("destination", "up", "waiting", "delivered", "failed")
-    for name, row in sorted(status["destinations"].items()):
-        table.add_row(name, "yes" if row["up"] else "NO", str(row["waiting"]), str(row["delivered"]), str(row["failed"]))
-    console.print(table)
+    routes = [*sorted(status["routes"].items()), ("all", status["states"])]
+    print_rows(("route", *states), [[route, *(str(counts[state]) for state in states)] for route, counts in routes])
+    rows = sorted(status["destinations"].items())
+    counts = ("waiting", "delivered", "failed")
+    print_rows(("destination", "up", *counts), [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in counts)] for name, row in rows])
     disk = status["disk"]
-    console.print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
-                  f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")
+    print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
+          f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")

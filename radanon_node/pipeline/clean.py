@@ -263,7 +263,7 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
         receipt=new_receipt(item.received, instance, item.regions, new_pixels, item.plan, item.unseen, policy, tools),
     )
     with tools.watch.stage("verify"):
-        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, encoded.pixel_spans, item.received.waived)
+        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, item.received.waived)
 
 
 def _place(error: BaseException) -> str:

@@ -26,7 +26,6 @@ def verify(
     redacted: Sequence[Region],
     scrubbed: Scrubbed,
     identifiers: Identifiers,
-    pixel_spans: Sequence[tuple[int, int]],
     waived: str = "",
 ) -> Released:
     """Look at the encoded bytes as a stranger would, and release them if nothing speaks against it.
@@ -45,8 +44,6 @@ def verify(
         What the tag engine says it made; carries which identifiers the policy keeps on purpose.
     identifiers : Identifiers
         Of the original data set.
-    pixel_spans : sequence of (int, int)
-        Byte ranges of pixel values in the encoded file, which the search for text skips.
     waived : str
         The reason that a reviewer, having seen the instance, has let pass; written into the receipt.
 
@@ -70,7 +67,10 @@ def verify(
     if (after.pixels is None) != (original.pixels is None):
         raise HoldInstance(Reason.INVALID_OUTPUT, "Pixel Data appeared or disappeared")
     check(original.dataset, after.dataset, after.sop_class_uid)
-    found_identity = find_identity(cleaned.encoded, pixel_spans, scrubbed.searched(identifiers))
+    if after.nested_pixels:
+        raise HoldInstance(Reason.INVALID_OUTPUT, f"pixels inside a sequence, which nothing looked at: {', '.join(after.nested_pixels)}")
+    # In ``after.data`` a deflated data set is inflated: its text stands there as text.
+    found_identity = find_identity(after.data, after.pixel_spans, scrubbed.searched(identifiers))
     if found_identity and waived != Reason.IDENTITY_LEFT:
         kinds = sorted({finding.kind for finding in found_identity})
         raise HoldInstance(Reason.IDENTITY_LEFT, f"{len(found_identity)} place(s) still hold: {', '.join(kinds)}")
