@@ -31,9 +31,9 @@ def _print(status: dict[str, Any]) -> None:
     states = list(status["states"])
     routes = [*sorted(status["routes"].items()), ("all", status["states"])]
     print_rows(("route", *states), [[route, *(str(counts[state]) for state in states)] for route, counts in routes])
-    rows = sorted(status["destinations"].items())
-    counts = ("waiting", "delivered", "failed")
-    print_rows(("destination", "up", *counts), [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in counts)] for name, row in rows])
+    keys = ("waiting", "delivered", "failed")
+    rows = [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in keys)] for name, row in sorted(status["destinations"].items())]
+    print_rows(("destination", "up", *keys), rows)
     disk = status["disk"]
     print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
           f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")

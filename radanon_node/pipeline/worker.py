@@ -63,8 +63,8 @@ def _threads(config: Config) -> int:
 
 
 def _limit_memory(limit: int) -> None:
-    """Bound the memory it can allocate (mapped files do not count), so that a monstrous instance is a MemoryError here and not the machine's trouble; not beside CUDA,
-    whose driver reserves far more than it uses."""
+    """Bound the memory it can allocate (mapped files do not count), so that a monstrous instance is a MemoryError here and not the
+    machine's trouble; not beside CUDA, whose driver reserves far more than it uses."""
     if limit and "libcuda.so" not in Path("/proc/self/maps").read_text(encoding="ascii", errors="replace"):
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
