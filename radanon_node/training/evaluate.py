@@ -168,7 +168,17 @@ def evaluate(
                 continue
         assert gone is not None
         matches = ranked_matches(low, subject.items)
-        outcome = film_outcome(number, subject.image, subject.items, subject.kinds, detections, gone, matches, subject.ink)
+        outcome = film_outcome(
+            number,
+            subject.image,
+            subject.items,
+            subject.kinds,
+            detections,
+            gone,
+            matches,
+            subject.ink,
+            [r.box for r in regions if r.verdict is Verdict.KEEP],
+        )
         films.append(outcome)
         names.append(subject.name)
         if on_film is not None:

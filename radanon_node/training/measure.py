@@ -16,6 +16,8 @@ from radanon_node.training.synth.film import Item
 _COVERED = 0.95
 """An item counts as covered, gone or kept when that share of its ink is."""
 _OVERLAP = 0.5
+_OWN = 0.25
+_LETTER = 0.9
 _BELONGS = 0.3
 """A box belongs to labelled items when that share of it lies on them; else it is false."""
 
@@ -176,6 +178,37 @@ def ranked_matches(detections: Sequence[Detection], items: Sequence[Item]) -> li
     return out
 
 
+def _own_ink(image: NDArray[np.uint8], items: Sequence[Item], number: int, ink: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+    """Ink of one item inside its box, without what belongs to its neighbours where boxes overlap."""
+    item = items[number]
+    box = whole(item).clipped(*image.shape)
+    cut = np.s_[box.y0 : box.y1, box.x0 : box.x1]
+    mask = ink_of(image, item) if ink is None else ink[cut] == item.label + 1
+    own = mask.copy()
+    for k, other in enumerate(items):
+        shared = whole(other).intersection(box)
+        if k != number and shared.width > 0 and shared.height > 0:
+            own[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] = False
+    if own.sum() >= max(_OWN * mask.sum(), 8):
+        return own
+    return mask if mask.any() else np.ones(mask.shape, np.bool_)
+
+
+def _kept(box: Box, own: NDArray[np.bool_], gone: NDArray[np.bool_], keeps: Sequence[Box]) -> bool:
+    """Whether a letter was left: all its ink, or, in a ring or plate that went, the letter itself."""
+    if float(gone[box.y0 : box.y1, box.x0 : box.x1][own].mean()) <= 1 - _COVERED:
+        return True
+    for keep in keeps:
+        shared = keep.intersection(box)
+        if shared.width <= 0 or shared.height <= 0 or shared.area < 0.5 * keep.area:
+            continue
+        part = own[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0]
+        left = ~gone[shared.y0 : shared.y1, shared.x0 : shared.x1]
+        if part.any() and float(left[part].mean()) >= _LETTER:
+            return True
+    return False
+
+
 def film_outcome(
     number: int,
     image: NDArray[np.uint8],
@@ -185,6 +218,7 @@ def film_outcome(
     gone: NDArray[np.bool_],
     ranked: Sequence[tuple[float, bool]],
     ink: NDArray[np.uint8] | None = None,
+    keeps: Sequence[Box] = (),
 ) -> FilmOutcome:
     """Compare a film's labels with what was found and what was blacked out.
 
@@ -204,30 +238,27 @@ def film_outcome(
         From a run at a very low threshold.
     ink : ndarray of uint8 or None
         Exact ink of drawn films: 1 + class per pixel.
+    keeps : sequence of Box
+        Letters that the retention pass says it left.
     """
     found = np.zeros(image.shape, np.bool_)
     near = np.zeros(image.shape, np.uint8)
     for d in detections:
         found[d.box.y0 : d.box.y1, d.box.x0 : d.box.x1] = True
     outcomes = []
-    for item, kind in zip(items, kinds):
+    for k, (item, kind) in enumerate(zip(items, kinds)):
         box = whole(item).clipped(*image.shape)
         cut = np.s_[box.y0 : box.y1, box.x0 : box.x1]
         pad = box.grown(4).clipped(*image.shape)
         near[pad.y0 : pad.y1, pad.x0 : pad.x1] = 1
         if item.label < 0 or box.area <= 0:
             continue
-        mask = ink_of(image, item) if ink is None else ink[cut] == item.label + 1
-        if not mask.any():
-            mask = np.ones(mask.shape, np.bool_)
+        own = _own_ink(image, items, k, ink)
         values = image[cut]
-        contrast = abs(float(values[mask].mean()) - float(values[~mask].mean())) if not mask.all() else 0.0
+        contrast = abs(float(values[own].mean()) - float(values[~own].mean())) if not own.all() else 0.0
         size = min(box.width, box.height) * 1024 / max(image.shape)
-        share = float(gone[cut][mask].mean())
-        outcomes.append(
-            ItemOutcome(
-                number, item, kind, size, contrast, float(found[cut][mask].mean()) >= _COVERED, share >= _COVERED, share <= 1 - _COVERED
-            )
-        )
+        covered = float(found[cut][own].mean()) >= _COVERED
+        removed = float(gone[cut][own].mean()) >= _COVERED
+        outcomes.append(ItemOutcome(number, item, kind, size, contrast, covered, removed, _kept(box, own, gone, keeps)))
     false = tuple(d.box for d in detections if d.box.area and near[d.box.y0 : d.box.y1, d.box.x0 : d.box.x1].mean() < _BELONGS)
     return FilmOutcome(tuple(outcomes), len(detections), false, tuple(ranked), float(gone.mean()))
