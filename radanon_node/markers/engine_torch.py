@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.yolov5 import YoloV5, read_checkpoint
+from radanon_node.markers.yolov5 import read_checkpoint
 
 # cuDNN chooses its algorithm by batch size, and the last bits of a sum with it: every call has one of these sizes (the rest is
 # empty pictures), so that what is found on a film does not depend on its neighbours.
@@ -48,7 +47,7 @@ class TorchEngine:
         net = checkpoint.build().fuse().to(self._device)
         if self._cuda:
             net = net.half().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._net = cast(YoloV5, net)
+        self._net = net
         self._channels = checkpoint.channels
         if not self._cuda:
             torch.set_num_threads(max(threads, 1))

@@ -64,7 +64,7 @@ def letterbox(frame: GrayFrame, where: Placement, pad: int) -> GrayFrame:
     method = cv2.INTER_AREA if where.scale < 1 else cv2.INTER_LINEAR
     inner = frame[window.y0 : window.y1, window.x0 : window.x1]
     if where.scale != 1:
-        inner = cv2.resize(inner, (width, height), interpolation=method)
+        inner = np.asarray(cv2.resize(inner, (width, height), interpolation=method), np.uint8)
     out[where.top : where.top + height, where.left : where.left + width] = inner
     return out
 

@@ -33,7 +33,7 @@ def sharp_cells(frame: GrayFrame) -> NDArray[np.float32]:
     steps = np.zeros((rows * _CELL, columns * _CELL), np.uint8)
     cv2.absdiff(frame[: rows * _CELL, 1 : columns * _CELL], frame[: rows * _CELL, : columns * _CELL - 1], dst=steps[:, 1:])
     steep = cv2.threshold(steps, _STEP - 1, 255, cv2.THRESH_BINARY)[1]
-    return cv2.resize(steep, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.asarray(cv2.resize(steep, (columns, rows), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
 def tiles_of(frame: GrayFrame, long_side: int, stride: int) -> list[Placement]:

@@ -14,6 +14,7 @@ import string
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -135,7 +136,7 @@ class Drawer:
         cv2.fillPoly(out, [np.round(points * 16).astype(np.int32)], 255, shift=4)
         if rng.random() < 0.5:  # rounded ends, as cast in lead
             size = int(min(thick, foot) * 0.8) | 1
-            out = cv2.morphologyEx(out, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+            return np.asarray(cv2.morphologyEx(out, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))) > 0
         return out > 0
 
     def _pair(self) -> Mask:
@@ -148,11 +149,11 @@ class Drawer:
         sy, sx = np.nonzero(second)
         out = np.zeros((2 * _CANVAS, 2 * _CANVAS), bool)
         out[ys - ys.min() + 48, xs - xs.min() + 48] = True
-        height, width = np.ptp(sy) + 1, np.ptp(sx) + 1
+        height, width, down, across = (int(np.ptp(axis)) for axis in (sy, sx, ys, xs))
         if rng.random() < 0.5:
-            dy, dx = np.ptp(ys) - rng.integers(0, 5), rng.integers(-width // 2, np.ptp(xs))
+            dy, dx = down - int(rng.integers(0, 5)), int(rng.integers(-width // 2 - 1, across))
         else:
-            dy, dx = rng.integers(-height // 2, np.ptp(ys)), np.ptp(xs) - rng.integers(0, 5)
+            dy, dx = int(rng.integers(-height // 2 - 1, down)), across - int(rng.integers(0, 5))
         out[np.clip(sy - sy.min() + 48 + dy, 0, 191), np.clip(sx - sx.min() + 48 + dx, 0, 191)] = True
         return cv2.resize(out.astype(np.uint8), (_CANVAS, _CANVAS), interpolation=cv2.INTER_AREA) > 0
 
@@ -239,8 +240,8 @@ class Drawer:
         matrix = np.hstack([turn, (centre - turn @ centre)[:, None]])
         sharp = cv2.warpAffine(mask.astype(np.float32), matrix, (_CANVAS, _CANVAS), flags=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(sharp, (0, 0), float(rng.uniform(0.4, 2.0)))
-        soft += cv2.GaussianBlur(rng.normal(0, 1, soft.shape).astype(np.float32), (0, 0), 1.5) * float(rng.uniform(0, 0.25))
-        return soft > rng.uniform(0.25, 0.7), sharp > 0.5
+        soft = cv2.add(soft, cv2.GaussianBlur(rng.normal(0, float(rng.uniform(0, 0.25)), mask.shape).astype(np.float32), (0, 0), 1.5))
+        return np.asarray(soft) > rng.uniform(0.25, 0.7), np.asarray(sharp) > 0.5
 
     def _cut(self, mask: Mask) -> Mask:
         """Without 15 to 50 hundredths of its ink, from one side."""
@@ -299,7 +300,7 @@ def train(count: int, epochs: int, seed: int) -> tuple[nn.Module, float]:
             batch = batch.flip(3) if torch.rand(()) < 0.5 else batch
             loss = nn.functional.cross_entropy(net(batch), labels[chosen], label_smoothing=0.02)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             done += 1
@@ -333,7 +334,8 @@ def export(net: nn.Module, folder: Path, facts: dict[str, object]) -> None:
     torch.onnx.export(nn.Sequential(net, nn.Softmax(1)), (torch.zeros(1, 1, SIDE, SIDE),), str(target), input_names=["glyphs"],
                       output_names=["probabilities"], dynamic_axes={"glyphs": {0: "n"}, "probabilities": {0: "n"}}, dynamo=False)
     card = {"sha256": hashlib.sha256(target.read_bytes()).hexdigest(), "classes": list(CLASSES), **facts}
-    np.savez_compressed(folder / "upright.npz", **{name: views.astype(np.float16) for name, views in templates().items()})
+    stored: dict[str, Any] = {name: views.astype(np.float16) for name, views in templates().items()}
+    np.savez_compressed(folder / "upright.npz", **stored)
     (folder / "glyphs.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
