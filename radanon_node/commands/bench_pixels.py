@@ -99,7 +99,7 @@ def _in_syntax(data: bytes, uid: str) -> bytes:
     elif uid != EXPLICIT_LITTLE:
         stream = encode(TRANSFER_SYNTAXES[uid].codec, image.frame(0), image.description, False)
         pixels = NewPixels(0x7FE00010, "OB", [stream], (1,))
-    return encode_instance(instance.dataset, uid, pixels).data
+    return bytes(encode_instance(instance.dataset, uid, pixels).data)
 
 
 def _timed(spent: dict[str, list[float]], name: str, work: Callable[[], Any]) -> Any:

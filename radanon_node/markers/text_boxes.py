@@ -41,7 +41,7 @@ def text_boxes(probability: NDArray[np.float32], threshold: float, box_threshold
         (x, y), (width, height), angle = cv2.minAreaRect(contour)
         if min(width, height) < 2:
             continue
-        score = _mean_under(probability, cv2.boxPoints(((x, y), (width, height), angle)))
+        score = _mean_under(probability, np.asarray(cv2.boxPoints(((x, y), (width, height), angle)), np.float32))
         if score < box_threshold:
             continue
         grow = 2 * width * height * unclip / (2 * (width + height))

@@ -180,5 +180,4 @@ def _reference_line(width: int) -> GrayFrame:
 def _scaled(crop: GrayFrame) -> GrayFrame:
     width = round(crop.shape[1] * _REC_HEIGHT / max(crop.shape[0], 1))
     width = min(max(width, 16), _REC_MAX_WIDTH)
-    scaled: GrayFrame = cv2.resize(crop, (width, _REC_HEIGHT), interpolation=cv2.INTER_LINEAR)
-    return scaled
+    return np.asarray(cv2.resize(crop, (width, _REC_HEIGHT), interpolation=cv2.INTER_LINEAR), np.uint8)
