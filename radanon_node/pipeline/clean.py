@@ -195,12 +195,14 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
         return
     image, chosen, settings = item.image, item.plan, policy.profile.pixels
     regions: list[Region] = []
+    laterality = str(item.dataset.get("ImageLaterality") or item.dataset.get("Laterality") or "")
     with tools.watch.stage("retention"):
         for frame, seen in item.views.items():
             detections = item.markers.get(frame, [])
             if chosen.text:
                 detections = [*detections, *tools.text.detect([seen[0]])[0]]
-            regions += _on_frame(judge(seen[0], detections, settings.retain, item.identifiers), frame, image.frames)
+            judged = judge(seen[0], detections, settings.retain, item.identifiers, laterality)
+            regions += _on_frame(judged, frame, image.frames)
     if chosen.text and not chosen.markers:
         with tools.watch.stage("text"):
             regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings)

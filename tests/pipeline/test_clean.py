@@ -221,3 +221,15 @@ def test_monochrome1_is_filled_with_what_displays_black() -> None:
     assert isinstance(result, Released)
     after = pydicom.dcmread(io.BytesIO(bytes(result.encoded))).pixel_array
     assert after[12, 12] == 4095
+
+
+def test_a_letter_that_contradicts_the_declared_side_is_flagged_in_the_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def judge(view: GrayFrame, detections: Any, retain: Any, identifiers: Any, laterality: str = "") -> list[Any]:
+        asked.append(laterality)
+        return []
+
+    monkeypatch.setattr(core, "judge", judge)
+    run([encoded_again(plain_film(), ImageLaterality="R")])
+    assert asked == ["R"]
