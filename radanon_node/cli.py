@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "counts per state, route and destination"),
     "quarantine": ("quarantine", "list, show, retry, release or drop quarantined instances"),
     "deliveries": ("deliveries", "list or retry deliveries"),
+    "receipts": ("receipts", "show what was done to an instance; check that no receipt was changed"),
     "doctor": ("doctor", "check configuration, keys, weights, OCR, disk, GPU and destinations"),
     "hash-password": ("hash_password", "make a password hash for web.auth"),
     "synthesize": ("synthesize", "draw synthetic films or screens with markers and labels"),

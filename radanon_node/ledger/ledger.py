@@ -20,7 +20,6 @@ from radanon_node.ledger.schema import (
     destinations,
     instances,
     now,
-    releases,
     tally,
 )
 from radanon_node.ledger.types import DeliveryState, State
@@ -104,11 +103,4 @@ class Ledger(Admissions, Work, Deliveries, Quarantine, Retention):
                                           .where(instances.c.sop_index.in_(keys[start:start + _CHUNK]), PRIMARY))
                 for index, state in rows:
                     found[indexes[bytes(index)]] = _COMMITTED.get(state, "pending")
-        return found
-
-    def receipt(self, instance_id: int) -> dict[str, Any] | None:
-        """The receipt of a released instance (law 6), or None."""
-        with self._read() as connection:
-            found: dict[str, Any] | None = connection.scalar(
-                select(releases.c.receipt).where(releases.c.instance_id == instance_id))
         return found

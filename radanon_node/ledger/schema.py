@@ -140,6 +140,15 @@ Index("releases_sop", releases.c.sop_instance_uid)
 Index("releases_receipt", releases.c.released_at, **_partial(HAS_RECEIPT))
 Index("releases_purge", releases.c.closed_at, **_partial(RELEASE_PURGEABLE))
 
+receipt_chain = Table(
+    "receipt_chain", metadata,
+    Column("id", _Id, primary_key=True),  # the order of the chain
+    Column("day", Text, nullable=False),
+    Column("instance_id", BigInteger, nullable=False),  # no foreign key: the chain outlives the rows it speaks of
+    Column("digest", Text, nullable=False),
+    Column("link", Text, nullable=False),
+)
+
 studies = Table(
     "studies", metadata,
     Column("study_key", Text, primary_key=True),  # both are keyed tokens, no identities

@@ -111,6 +111,7 @@ class Seal:
         self._sign_key = _subkey(key, b"release")
         self._content_key = _subkey(key, b"content")
         self._content = AESGCM(_subkey(key, b"content pieces"))
+        self.chain_key = _subkey(key, b"receipt chain")
         self.check_value = _subkey(key, b"check value").hex()
 
     def encrypt(self, text: str) -> bytes:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, bindparam, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import Reason, StorageError
-from radanon_node.ledger.database import Database, claimed, storable
+from radanon_node.ledger.database import claimed, storable
+from radanon_node.ledger.receipts import Receipts
 from radanon_node.ledger.schema import (
     deliveries,
     instances,
@@ -33,7 +34,7 @@ from radanon_node.ledger.types import (
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
-class Work(Database):
+class Work(Receipts):
     """Claims and outcomes of work items."""
 
     def claim(self, owner: str, limit: int, lease: float) -> list[WorkItem]:
@@ -209,6 +210,7 @@ class Work(Database):
         connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
             {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
             for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)])
+        self._chain(connection, outcomes)
 
 
 def _fresh_or_alone(rows: Sequence[Any]) -> list[int]:
