@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -64,7 +65,13 @@ def wait_for_empty_spool(node: NodeProcess) -> None:
     """Originals and released files go after delivery; the node says so with the event ``purged``."""
     node.wait_event("purged")
     spool = node.folder / "var" / "spool"
-    wait_until(lambda: not any(path.stat().st_size for path in spool.rglob("*.dcm")))  # it keeps a few empty files ready
+
+    def empty() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # removed between listing and looking: look again
+            return not any(path.stat().st_size for path in spool.rglob("*.dcm"))  # it keeps a few empty files ready
+        return False
+
+    wait_until(empty)
 
 
 def test_orthanc_forwards_to_the_node_and_receives_from_it(node: NodeProcess, tmp_path: Path) -> None:

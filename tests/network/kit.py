@@ -72,7 +72,7 @@ class Node:
     def files(self) -> list[Path]:
         """Files with something in them: a few empty ones are kept ready while an association is open."""
         found = []
-        for path in sorted(self.config.spool_dir.glob("in/*/?/*")):
+        for path in sorted(self.config.spool_dir.glob("in/[0-9a-f]*/?/*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_size:
                     found.append(path)
