@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("quarantine", "list, show, retry, release or drop quarantined instances"),
     "deliveries": ("deliveries", "list or retry deliveries"),
     "receipts": ("receipts", "show what was done to an instance; check that no receipt was changed"),
+    "map": ("reidentification_map", "export the encrypted re-identification map of original files, or read one"),
     "doctor": ("doctor", "check configuration, keys, weights, OCR, disk, GPU and destinations"),
     "hash-password": ("hash_password", "make a password hash for web.auth"),
     "synthesize": ("synthesize", "draw synthetic films or screens with markers and labels"),

@@ -103,6 +103,11 @@ class Quarantine(Database):
             connection.execute(update(instances).where(instances.c.id == instance_id).values(file=None))
             connection.execute(update(releases).where(releases.c.instance_id == instance_id).values(file=None))
 
+    def record_act(self, who: str, action: str, reason: str) -> None:
+        """Put an act that concerns no single instance into the audit trail; a reason must be given."""
+        with self._write() as connection:
+            self._audit(connection, who, action, _needed(reason))
+
     def audit_trail(self, limit: int = 1000, before: int | None = None) -> list[AuditEntry]:
         """Acts of people, latest first."""
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
