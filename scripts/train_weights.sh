@@ -11,6 +11,6 @@ labels="--labels $films/labels.jsonl"
 "$radanon" train --out runs/first --films "$films" $labels --image 320 --passes 18000 --rate 0.002
 # The labelled films five times, so that they outweigh the reviewed ones.
 "$radanon" train --out runs/second --films "$films" $labels $labels $labels $labels $labels --labels scripts/recipe/reviewed.jsonl \
-    --start runs/first/best.pt --image 320 --passes 26000 --rate 0.0015 --real 0.6
+    --start runs/first/best.pt --image 320 --passes 28500 --rate 0.0015 --real 0.6
 "$radanon" export runs/second/best.pt --out runs/weights --threshold 0.2
 "$radanon" evaluate --weights runs/weights/markers.onnx --labels "$films/labels.jsonl" --films "$films" --drawn 60 --calibrate
