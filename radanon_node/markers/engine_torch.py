@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.yolov5 import read_checkpoint
+from radanon_node.markers.checkpoint import read_checkpoint
 
 # cuDNN chooses its algorithm by batch size, and the last bits of a sum with it: every call has one of these sizes (the rest is
 # empty pictures), so that what is found on a film does not depend on its neighbours.

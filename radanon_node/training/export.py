@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.yolov5 import Conv, YoloV5, read_checkpoint
+from radanon_node.markers.checkpoint import read_checkpoint
+from radanon_node.markers.yolov5 import Conv, YoloV5
 from radanon_node.training.synth.markers import CLASSES
 
 

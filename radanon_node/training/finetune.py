@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.yolov5 import read_checkpoint
+from radanon_node.markers.checkpoint import read_checkpoint
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix

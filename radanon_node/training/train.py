@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.yolov5 import SIZES, YoloV5, read_checkpoint
+from radanon_node.markers.checkpoint import read_checkpoint
+from radanon_node.markers.yolov5 import SIZES, YoloV5
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.loss import Gains, yolo_loss
 from radanon_node.training.samples import Mix, Samples
@@ -290,8 +290,3 @@ def recipe_of(path: Path) -> Recipe:
     held = json.loads(path.read_text())
     held["mix"], held["gains"] = Mix(**held["mix"]), Gains(**{**held["gains"], "balance": tuple(held["gains"]["balance"])})
     return replace(Recipe(), **held)
-
-
-def seeds(seed: int) -> np.random.Generator:
-    """The generator that a whole command draws from."""
-    return np.random.default_rng(seed)

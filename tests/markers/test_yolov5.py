@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from radanon_node.errors import ConfigError  # noqa: E402
-from radanon_node.markers.yolov5 import COCO_ANCHORS, YoloV5, read_checkpoint  # noqa: E402
+from radanon_node.markers.checkpoint import read_checkpoint  # noqa: E402
+from radanon_node.markers.yolov5 import COCO_ANCHORS, YoloV5  # noqa: E402
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("n", 1_872_157), ("s", 7_235_389), ("m", 21_190_557), ("x", 86_749_405)])

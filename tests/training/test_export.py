@@ -15,7 +15,8 @@ ort = pytest.importorskip("onnxruntime")
 from torch import nn  # noqa: E402
 
 from radanon_node.errors import ConfigError  # noqa: E402
-from radanon_node.markers.yolov5 import YoloV5, read_checkpoint  # noqa: E402
+from radanon_node.markers.checkpoint import read_checkpoint  # noqa: E402
+from radanon_node.markers.yolov5 import YoloV5  # noqa: E402
 from radanon_node.training.export import export  # noqa: E402
 
 _FLOORS = {"side_letter": 0.1, "text": 0.2, "symbol": 0.3}

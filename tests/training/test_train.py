@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from radanon_node.errors import ConfigError  # noqa: E402
-from radanon_node.markers.yolov5 import read_checkpoint  # noqa: E402
+from radanon_node.markers.checkpoint import read_checkpoint  # noqa: E402
 from radanon_node.training.train import Recipe, learning_rate, recipe_of, train  # noqa: E402
 
 _TINY = Recipe(image=64, passes=12, batch=4, warmup=4, seed=3)

@@ -8,78 +8,14 @@ numbers, dates and times.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from radanon_node.training.synth import glyphs, words
 from radanon_node.training.synth.glyphs import Mask
+from radanon_node.training.synth.sheet import CLASSES, SIDE_LETTER, SYMBOL, TEXT, Marker, Part, Sheet, turned
 
-SIDE_LETTER, TEXT, SYMBOL = 0, 1, 2
-CLASSES = ("side_letter", "text", "symbol")
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One coverage mask of a marker.
-
-    Parameters
-    ----------
-    mask : ndarray of float32, shape of the marker's canvas
-        0..1.
-    tone : str
-        ``lead`` (brighter than what is behind, see-through), ``faint`` (a trace of it), ``white``, ``black`` (opaque, digital).
-    item : int
-        Index into the marker's classes; -1 for what is painted but not labelled (acrylic carriers, paper).
-    """
-
-    mask: Mask
-    tone: str
-    item: int
-
-
-@dataclass(frozen=True, eq=False)
-class Marker:
-    """Parts on one canvas, painted in order, and the class of each labelled item."""
-
-    parts: tuple[Part, ...]
-    classes: tuple[int, ...]
-    digital: bool
-
-
-class _Sheet:
-    """Collects parts at free positions and cuts them to one canvas."""
-
-    def __init__(self, digital: bool = False) -> None:
-        self._placed: list[tuple[Mask, float, float, str, int]] = []
-        self._classes: list[int] = []
-        self._digital = digital
-
-    def item(self, label: int) -> int:
-        self._classes.append(label)
-        return len(self._classes) - 1
-
-    def put(self, mask: Mask, x: float, y: float, tone: str, item: int) -> None:
-        """With its upper left corner at (x, y)."""
-        self._placed.append((mask, x, y, tone, item))
-
-    def centre(self, mask: Mask, x: float, y: float, tone: str, item: int) -> None:
-        self.put(mask, x - mask.shape[1] / 2, y - mask.shape[0] / 2, tone, item)
-
-    def marker(self) -> Marker:
-        left, top = min(p[1] for p in self._placed), min(p[2] for p in self._placed)
-        right = max(p[1] + p[0].shape[1] for p in self._placed)
-        bottom = max(p[2] + p[0].shape[0] for p in self._placed)
-        shape = (int(np.ceil(bottom - top)) + 3, int(np.ceil(right - left)) + 3)
-        parts = []
-        for mask, x, y, tone, item in self._placed:
-            canvas = np.zeros(shape, np.float32)
-            r, c = round(y - top) + 1, round(x - left) + 1
-            piece = mask[: shape[0] - r, : shape[1] - c]
-            canvas[r : r + piece.shape[0], c : c + piece.shape[1]] = piece
-            parts.append(Part(canvas, tone, item))
-        return Marker(tuple(parts), tuple(self._classes), self._digital)
+__all__ = ["CLASSES", "SIDE_LETTER", "SYMBOL", "TEXT", "Marker", "Part", "draw", "turned"]
 
 
 def _pick_font(rng: np.random.Generator) -> str:
@@ -105,7 +41,7 @@ def _lead_glyphs(text: str, height: float, rng: np.random.Generator) -> Mask:
     return glyphs.stretch(mask, h / mask.shape[0], h / mask.shape[0])
 
 
-def _initials(sheet: _Sheet, letter: Mask, h: float, tone: str, rng: np.random.Generator) -> None:
+def _initials(sheet: Sheet, letter: Mask, h: float, tone: str, rng: np.random.Generator) -> None:
     text = words.initials(rng)
     size = h * rng.uniform(0.3, 0.75)
     gap = h * rng.uniform(-0.06, 0.14)
@@ -137,7 +73,7 @@ def _initials(sheet: _Sheet, letter: Mask, h: float, tone: str, rng: np.random.G
 
 def lead_letter(h: float, rng: np.random.Generator) -> Marker:
     """A lead letter, alone or with initials, carrier, disc and ring around it."""
-    sheet = _Sheet()
+    sheet = Sheet()
     tone = "lead"
     mask = _lead_glyphs(words.side_letter(rng), h, rng)
     lh, lw = mask.shape
@@ -163,7 +99,7 @@ def lead_letter(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
-def _ring_with_balls(sheet: _Sheet, size: float, x: float, y: float, rng: np.random.Generator) -> None:
+def _ring_with_balls(sheet: Sheet, size: float, x: float, y: float, rng: np.random.Generator) -> None:
     item = sheet.item(SYMBOL)
     s = max(int(size), 8)
     sheet.centre(glyphs.ellipse(s, s, max(int(s * rng.uniform(0.08, 0.2)), 1)), x, y, "lead", item)
@@ -175,7 +111,7 @@ def _ring_with_balls(sheet: _Sheet, size: float, x: float, y: float, rng: np.ran
 
 def plate(h: float, rng: np.random.Generator) -> Marker:
     """A lead plate with a cut-out letter (labelled as a whole), or without any (a symbol)."""
-    sheet = _Sheet()
+    sheet = Sheet()
     w, t = int(h * rng.uniform(1.1, 1.8)), int(h * rng.uniform(1.4, 3.0))
     body = glyphs.rectangle(w, t, -1, int(rng.uniform(0, 0.5) * w)) if rng.random() < 0.7 else glyphs.ellipse(w, t)
     kind = rng.random()
@@ -200,7 +136,7 @@ def plate(h: float, rng: np.random.Generator) -> Marker:
 def framed(h: float, rng: np.random.Generator) -> Marker:
     """A digital or lead letter in an oval, circle or box, either polarity."""
     digital = rng.random() < 0.75
-    sheet = _Sheet(digital)
+    sheet = Sheet(digital)
     bright, dark = ("white", "black") if digital else ("lead", "")
     if digital and rng.random() < 0.2:
         bright, dark = dark, bright
@@ -228,7 +164,7 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
-def _printed(sheet: _Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
+def _printed(sheet: Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
     if style < 0.4:
         # The outline alone can still be read: it belongs to the item.
         outline = max(mask.shape[0] // 14, 1)
@@ -250,7 +186,7 @@ def _printed(sheet: _Sheet, mask: Mask, x: float, y: float, item: int, rng: np.r
 
 def digital_letter(h: float, rng: np.random.Generator) -> Marker:
     """A printed letter without a frame."""
-    sheet = _Sheet(True)
+    sheet = Sheet(True)
     mask = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), _pick_font(rng), int(rng.integers(0, 2)))
     _printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
     return sheet.marker()
@@ -258,7 +194,7 @@ def digital_letter(h: float, rng: np.random.Generator) -> Marker:
 
 def printed_text(h: float, rng: np.random.Generator) -> Marker:
     """One to four lines of burnt-in text; every line is an item."""
-    sheet = _Sheet(True)
+    sheet = Sheet(True)
     style, font = rng.random(), _pick_font(rng)
     lines = 1 if rng.random() < 0.7 else int(rng.integers(2, 5))
     weight, spacing = int(rng.random() < 0.3), int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
@@ -272,7 +208,7 @@ def printed_text(h: float, rng: np.random.Generator) -> Marker:
 
 def lead_text(h: float, rng: np.random.Generator) -> Marker:
     """Words, numbers or initials in lead, on tape or scratched."""
-    sheet = _Sheet()
+    sheet = Sheet()
     value = words.initials(rng) if rng.random() < 0.45 else words.text(rng)[:12]
     script = rng.random() < 0.2
     mask = glyphs.stroked(value, int(h), max(int(h * 0.12), 1), rng, True) if script and value.isascii() else _lead_glyphs(value, h, rng)
@@ -295,7 +231,7 @@ def symbol(h: float, rng: np.random.Generator) -> Marker:
     """Arrow, disc, ball, ring, ring with balls, ruler, scale bar, cross."""
     kind = rng.random()
     digital = kind < 0.45
-    sheet = _Sheet(digital)
+    sheet = Sheet(digital)
     if kind < 0.25:
         s = h * rng.uniform(0.8, 1.8)
         mask = glyphs.arrow(max(int(s), 9), max(int(s * rng.uniform(0.4, 0.8)), 7), rng.random() < 0.85)
@@ -322,7 +258,7 @@ def symbol(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
-def _ruler(sheet: _Sheet, h: float, rng: np.random.Generator) -> None:
+def _ruler(sheet: Sheet, h: float, rng: np.random.Generator) -> None:
     length, tick = int(h * rng.uniform(2.5, 6)), max(int(h * rng.uniform(0.2, 0.5)), 3)
     line = max(int(h * 0.05), 1)
     mask = np.zeros((tick, length), np.float32)
@@ -353,19 +289,3 @@ def draw(h: float, rng: np.random.Generator) -> Marker:
     """Any marker whose letters are about `h` pixels high."""
     weights = np.array([w for _, w in _BUILDERS])
     return _BUILDERS[int(rng.choice(len(_BUILDERS), p=weights / weights.sum()))][0](h, rng)
-
-
-def turned(marker: Marker, angle: float, mirrored: bool, scale: float = 1.0) -> Marker:
-    """Rotated clockwise by `angle` degrees after mirroring, on a canvas that holds it all."""
-    height, width = marker.parts[0].mask.shape
-    a = np.deg2rad(angle)
-    linear = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) * scale
-    if mirrored:
-        linear = linear @ np.array([[-1, 0], [0, 1.0]])
-    extent = np.abs(linear) @ np.array([width, height])
-    size = (int(np.ceil(extent[0])) + 4, int(np.ceil(extent[1])) + 4)
-    shift = np.array(size) / 2 - linear @ np.array([width / 2, height / 2])
-    matrix = np.hstack((linear, shift[:, None]))
-    flags = cv2.INTER_LINEAR if scale > 0.75 else cv2.INTER_AREA
-    parts = tuple(replace(p, mask=np.asarray(cv2.warpAffine(p.mask, matrix, size, flags=flags), np.float32)) for p in marker.parts)
-    return Marker(parts, marker.classes, marker.digital)
