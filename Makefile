@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := train,postgres,web,dev
 APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium libturbojpeg0
 
-.PHONY: setup demo test test-all lint serve bench clean
+.PHONY: setup demo test test-all lint serve weights bench clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,10 @@ test-all: setup lint
 
 serve: setup
 	$(BIN)/radanon serve --config config.yaml
+
+# The marker weights from scratch: hours on a CPU. FILMS is a folder like the one docs/model-card.md names.
+weights: setup
+	sh scripts/train_weights.sh $(FILMS)
 
 bench: setup
 	$(BIN)/radanon bench
