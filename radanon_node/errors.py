@@ -8,7 +8,6 @@ The tree::
     ├── StorageError           the spool or the ledger cannot take or give it now            -> DIMSE 0xA700
     │   ├── DiskLow            free space is below ``listener.min_free_disk``
     │   └── LedgerUnavailable  the database does not answer or refused the transaction
-    ├── LeaseLost              another owner holds the work item now; the result must be thrown away
     ├── DeliveryError          a destination did not take an instance
     │   ├── DeliveryRefused    it may take it later (A7xx, abort, time-out, connection lost)
     │   │   └── Unreachable    nothing can be delivered there now: no connection, no association, its disk is full
@@ -110,10 +109,6 @@ class LedgerUnavailable(StorageError):
     """The ledger's database does not answer or refused the transaction."""
 
 
-class LeaseLost(RadanonError):
-    """The work item belongs to another owner now; this result must not be written."""
-
-
 class DeliveryError(RadanonError):
     """A destination did not take an instance.
 
@@ -193,7 +188,6 @@ _OUTCOMES: dict[type[RadanonError], Outcome] = {
     ConfigError: Outcome(OUT_OF_RESOURCES, None, EXIT_USAGE),
     HoldInstance: Outcome(SUCCESS, "quarantined", EXIT_QUARANTINED),
     StorageError: Outcome(OUT_OF_RESOURCES, None, EXIT_FAILURE),
-    LeaseLost: Outcome(PROCESSING_FAILURE, None, EXIT_FAILURE),
     DeliveryError: Outcome(PROCESSING_FAILURE, "failed", EXIT_FAILURE),
     RadanonError: Outcome(PROCESSING_FAILURE, "quarantined", EXIT_FAILURE),
 }
