@@ -50,8 +50,10 @@ ELEMENTS = [
 KEPT = [(tag, vr) for tag, vr in ELEMENTS if tag not in ROWS and vr in (*TEXT, *NUMERIC) and vr != "PN"]
 GONE = [(tag, vr) for tag, vr in ELEMENTS if tag in ROWS and vr in TEXT]
 SEQUENCES = [
-    tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ" and tag not in ROWS and 8 <= tag >> 16 < 0x5000 and tag != 0x00081115
-]
+    tag for tag, entry in DicomDictionary.items()
+    if entry[0] == "SQ" and tag not in ROWS and 8 <= tag >> 16 < 0x5000
+    and tag not in (0x00081115, 0x00120064)  # the second is the method's code sequence, which the engine writes itself
+]  # fmt: skip
 
 
 def fill(dataset: Dataset, draw: random.Random, depth: int, counter: list[int], kept: list[tuple[str, object]], gone: list[str]) -> None:
