@@ -1,6 +1,9 @@
-"""Asking a destination whether it would take what this node sends, without sending anything: for ``radanon doctor``."""
+"""Asking a peer whether it is there and would take what this node sends, without sending anything: for `doctor` and `healthcheck`."""
 
 from __future__ import annotations
+
+import socket
+import ssl
 
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -16,7 +19,8 @@ from pydicom.uid import (
     UltrasoundImageStorage,
 )
 
-from radanon_node.errors import DeliveryFailed
+from radanon_node.errors import DeliveryFailed, Unreachable
+from radanon_node.network import request_pdus as pdus
 from radanon_node.network.contexts import STORAGE_COMMITMENT, VERIFICATION
 from radanon_node.network.request_pdus import Offer
 from radanon_node.network.scu import Association
@@ -78,3 +82,31 @@ def check_destination(destination: DestinationSettings, timeout: float = 10.0) -
     compressed = [uid.name for uid in _COMPRESSED if (DigitalXRayImageStorageForPresentation, uid) in taken]
     echo = "C-ECHO ok" if syntax is not None else "no Verification service"
     return f"{echo}; takes {', '.join(classes)}; compressed: {', '.join(compressed) or 'none, would be sent uncompressed'}"
+
+
+def knock(host: str, port: int, called: str, tls: bool, timeout: float) -> None:
+    """See that a listener answers at all; being turned away (caller not allowed, no client certificate) is an answer too.
+
+    A bare connection proves nothing: the kernel accepts it for a process that hangs.
+
+    Raises
+    ------
+    Unreachable
+        No connection, or no answer in `timeout` seconds.
+    """
+    try:
+        with socket.create_connection((host, port), timeout) as peer:
+            if tls:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE  # nothing is sent, and the certificate names the machine, not the loopback
+                try:
+                    context.wrap_socket(peer).close()
+                except ssl.SSLError:
+                    return  # it wants a client certificate
+                return
+            peer.sendall(pdus.encode_associate("RADANON-HEALTH", called, [Offer(VERIFICATION, _UNCOMPRESSED)], 16384))
+            if not peer.recv(1):
+                raise Unreachable("no answer to an association request")
+    except OSError as error:
+        raise Unreachable(f"no answer: {error.strerror or type(error).__name__}") from error
