@@ -39,6 +39,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from radanon_node.errors import ConfigError
 
 VERSION = "1"
+PREPARE_LOCK = 0x7261646E  # of the advisory lock under which PostgreSQL's nodes make or change the schema, one at a time
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -105,10 +106,12 @@ instances = Table(
     Column("series_number", BigInteger),
     Column("instance_number", BigInteger),
     Column("waived", Text, nullable=False, server_default=""),
+    Column("round", Integer, nullable=False, server_default="0"),  # whose turn it is; see turns.py
     Column("received_at", Double, nullable=False),
     Column("closed_at", Double),
 )
 Index("instances_due", instances.c.due, instances.c.id, **_partial(instances.c.due.isnot(None)))
+Index("instances_round", instances.c.round, instances.c.id, **_partial(instances.c.due.isnot(None)))
 # One row per instance and route; a conflicting resend has a row of its own, per content.
 Index("instances_one", instances.c.sop_index, unique=True, **_partial(PRIMARY))
 Index("instances_conflict", instances.c.sop_index, instances.c.content, unique=True, **_partial(CONFLICTING))
@@ -167,12 +170,14 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("crashes", Integer, nullable=False, server_default="0"),  # claims that nobody finished
     Column("study_key", Text, nullable=False),
+    Column("round", Integer, nullable=False, server_default="0"),  # that of its instance
     Column("detail", Text, nullable=False, server_default=""),
     Column("changed_at", Double, nullable=False),
 )
 Index("deliveries_due", deliveries.c.destination, deliveries.c.due, deliveries.c.id, **_partial(deliveries.c.due.isnot(None)))
 Index("deliveries_study", deliveries.c.destination, deliveries.c.study_key, deliveries.c.due, deliveries.c.id,
       **_partial(deliveries.c.due.isnot(None)))
+Index("deliveries_round", deliveries.c.destination, deliveries.c.round, deliveries.c.id, **_partial(deliveries.c.due.isnot(None)))
 Index("deliveries_one", deliveries.c.instance_id, deliveries.c.destination, unique=True)
 Index("deliveries_owner", deliveries.c.owner, **_partial(deliveries.c.owner.isnot(None)))
 Index("deliveries_state", deliveries.c.destination, deliveries.c.state, **_partial(UNDELIVERED))
@@ -183,7 +188,20 @@ destinations = Table(
     Column("name", Text, primary_key=True),
     Column("up", Boolean, nullable=False),
     Column("changed_at", Double, nullable=False),
+    Column("allowance", Double),  # what its rate limit lets through at once, at the time beside it; NULL before the first claim
+    Column("allowance_at", Double),
 )
+
+# Storage Commitment requests of modalities that are not yet reported on.
+commitment_requests = Table(
+    "commitment_requests", metadata,
+    Column("id", _Id, primary_key=True),
+    Column("due", Double, nullable=False),  # when to look again; the lease of whoever reports
+    Column("expires_at", Double, nullable=False),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("request", LargeBinary, nullable=False),  # sealed JSON: transaction, references, modality
+)
+Index("commitment_requests_due", commitment_requests.c.due)
 
 # How much has been delivered, as differences: appended by each transaction (none waits for another), merged now and then.
 tally = Table(
@@ -249,7 +267,7 @@ def prepare(connection: Connection, key_check: str) -> str:
     dialect = connection.dialect.name
     if dialect == "postgresql":
         # Two processes that start at once would both see no table: CREATE IF NOT EXISTS alone races.
-        connection.execute(select(func.pg_advisory_xact_lock(0x7261646E)))
+        connection.execute(select(func.pg_advisory_xact_lock(PREPARE_LOCK)))
     if not _has_meta(connection, connection.dialect):
         for table in metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -262,10 +280,19 @@ def prepare(connection: Connection, key_check: str) -> str:
         found = {"version": VERSION, "key_check": key_check, "id": secrets.token_hex(16)}
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in found.items()])
     if found["version"] != VERSION:
-        raise ConfigError(f"ledger.url: the ledger has schema version {found['version']}, this program needs {VERSION}")
+        if int(found["version"]) > int(VERSION):
+            raise ConfigError(newer(found["version"]))
+        raise ConfigError(f"ledger.url: the ledger has schema version {found['version']}, this program needs {VERSION}: back it up, stop all "
+                          "nodes, then run `radanon ledger upgrade` (a starting node does it by itself)")
     if found["key_check"] != key_check:
         raise ConfigError("node.key_file: this is not the key the ledger was made with; restore that key from its backup")
     return found["id"]
+
+
+def newer(found: str) -> str:
+    """What to say about a ledger of a later release."""
+    return (f"ledger.url: the ledger has schema version {found}, this program knows versions up to {VERSION}: a newer release has used it; "
+            "install that release again, or restore the backup made before its upgrade")
 
 
 def _has_meta(connection: Connection, dialect: Dialect) -> bool:
