@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -33,6 +33,8 @@ class Mix:
         A drawn window has hard negatives only.
     turn : float
         A labelled window is turned by a quarter or flipped.
+    borrow : float
+        The ground of a drawn window is a stretched, turned piece of a labelled film: bone and flesh as no chest shows them.
     """
 
     real: float = 0.55
@@ -40,6 +42,7 @@ class Mix:
     mosaic: float = 0.25
     empty: float = 0.2
     turn: float = 0.3
+    borrow: float = 0.35
 
 
 @lru_cache(maxsize=1024)
@@ -126,6 +129,21 @@ class Samples:
                 done = painter.done()
                 return done.image, items + list(done.items)
             return image, items
+        known: list[Item] = []
+        if self._films and rng.random() < self._mix.borrow:
+            image, known = self._borrowed(rows, columns, rng)
+        else:
+            image = self._drawn(index, rows, columns, rng)
+        painter = Painter(image, rng, tuple(known))
+        empty = rng.random() < self._mix.empty
+        distractors.scatter(painter.film, int(rng.integers(1, 5) if empty else rng.choice([0, 0, 1, 2, 3])), rng)
+        if not empty:
+            for _ in range(int(rng.integers(1, 3 + rows * columns // 60000))):
+                add_marker(painter, rng)
+        done = painter.done()
+        return done.image, known + list(done.items)
+
+    def _drawn(self, index: int, rows: int, columns: int, rng: np.random.Generator) -> Gray:
         # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 64 samples.
         ground = _ground(self._seed, index // 64 + int(rng.integers(0, 48)))
         matrix = _matrix(
@@ -137,31 +155,30 @@ class Samples:
             float(rng.uniform(0, 360)),
             rng.random() < 0.5,
         )
-        image = np.asarray(
-            cv2.warpAffine(
-                ground,
-                matrix,
-                (columns, rows),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT if rng.random() < 0.5 else cv2.BORDER_CONSTANT,
-            ),
-            np.uint8,
-        )
-        painter = Painter(image, rng)
-        empty = rng.random() < self._mix.empty
-        distractors.scatter(painter.film, int(rng.integers(1, 5) if empty else rng.choice([0, 0, 1, 2, 3])), rng)
-        if not empty:
-            for _ in range(int(rng.integers(1, 3 + rows * columns // 60000))):
-                add_marker(painter, rng)
-        done = painter.done()
-        return done.image, list(done.items)
+        border = cv2.BORDER_REFLECT if rng.random() < 0.5 else cv2.BORDER_CONSTANT
+        return np.asarray(cv2.warpAffine(ground, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+    def _borrowed(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
+        """A piece of a real film at any angle, scale and stretch; the markers on it are known too loosely to be learnt."""
+        film = self._films[int(rng.integers(0, len(self._films)))]
+        image = _read(str(film.path))
+        scale = self._long / max(image.shape) * float(np.exp(rng.uniform(np.log(0.7), np.log(3.2))))
+        cx, cy = rng.uniform(0.1, 0.9) * image.shape[1], rng.uniform(0.1, 0.9) * image.shape[0]
+        matrix = _matrix(cx, cy, rows, columns, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
+        stretch = float(np.exp(rng.normal(0, 0.25)))
+        matrix[0] = matrix[0] * stretch + [0, 0, columns / 2 * (1 - stretch)]
+        flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
+        out = np.asarray(cv2.warpAffine(image, matrix, (columns, rows), flags=flags), np.uint8)
+        return out, [replace(i, label=-1) for i in moved(film.items, matrix, rows, columns)]
 
     def _real(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[Gray, list[Item]]:
         pool = self._marked if self._marked and rng.random() < 0.85 else self._films
         film = pool[int(rng.integers(0, len(pool)))]
         image = _read(str(film.path))
         fit = self._long / max(image.shape)
-        scale = fit * float(np.clip(np.exp(rng.normal(0, 0.28)), 0.45, 2.2))
+        # Most as they are; one in seven much larger, as a marker is on a film of a hand or a child.
+        far = rng.random() < 0.15
+        scale = fit * float(rng.uniform(1.6, 3.2) if far else np.clip(np.exp(rng.normal(0, 0.3)), 0.4, 2.4))
         known = [*(i for i in film.items if i.label >= 0), *film.decoys]
         if known and rng.random() < 0.75:
             item = known[int(rng.integers(0, len(known)))]

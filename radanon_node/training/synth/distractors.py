@@ -24,6 +24,10 @@ def _lay(film: Film, mask: NDArray[np.float32], x: float, y: float, level: float
     view += (level - view) * part
 
 
+def _blurred(mask: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(np.pad(mask, 4), (0, 0), sigma), np.float32)
+
+
 def _draw(film: Film, opacity: float, level: float, blur: float, paint: Callable[[NDArray[np.uint8]], object]) -> None:
     canvas = np.zeros(film.shape, np.uint8)
     paint(canvas)
@@ -218,6 +222,65 @@ def rod(film: Film, rng: np.random.Generator) -> None:
         _draw(film, opacity, tone, 0.7, lambda c, m=line, k=thick: cv2.polylines(c, [m], False, 255, k, cv2.LINE_AA, 3))  # type: ignore[misc]
 
 
+def pedicles(film: Film, rng: np.random.Generator) -> None:
+    """Vertebrae seen from the front: pairs of soft ovals with a drop-shaped process between them, one below the other."""
+    h, w = film.shape
+    x, y, s = rng.uniform(0.1, 0.9) * w, rng.uniform(-0.2, 0.6) * h, rng.uniform(14, 60)
+    step, level, opacity, tilt = s * rng.uniform(1.6, 2.6), rng.uniform(180, 255), rng.uniform(0.12, 0.5), rng.normal(0, 0.15)
+    shape = (max(int(s * rng.uniform(0.3, 0.5)), 5), max(int(s * rng.uniform(0.45, 0.75)), 6))
+    for k in range(int(rng.integers(1, 6))):
+        cx, cy = x + tilt * k * step, y + k * step
+        for side in (-1, 1):
+            oval = glyphs.ellipse(*shape, -1 if rng.random() < 0.4 else max(int(s * 0.07), 1))
+            _lay(film, _blurred(oval, 1.2), cx + side * s * 0.55, cy, level, opacity)
+        drop = glyphs.ellipse(max(int(s * 0.22), 4), max(int(s * rng.uniform(0.4, 0.9)), 6))
+        _lay(film, _blurred(drop, 1.5), cx, cy + s * 0.3, level, opacity * rng.uniform(0.5, 1.2))
+
+
+def phleboliths(film: Film, rng: np.random.Generator) -> None:
+    """Small round calcifications, often with a clear middle; bone islands, stones, calcified nodes."""
+    h, w = film.shape
+    x, y = rng.uniform(0, w), rng.uniform(0, h)
+    for _ in range(int(rng.integers(1, 6))):
+        s, opacity = int(rng.uniform(5, 22)), rng.uniform(0.15, 0.7)
+        disc = glyphs.ellipse(s, max(int(s * rng.uniform(0.7, 1.3)), 4))
+        px, py = x + rng.normal(0, 60), y + rng.normal(0, 40)
+        _lay(film, _blurred(disc, 0.9), px, py, 255, opacity)
+        if rng.random() < 0.4:
+            _lay(film, _blurred(glyphs.ellipse(max(s // 3, 2), max(s // 3, 2)), 0.7), px, py, 120, opacity)
+
+
+def device(film: Film, rng: np.random.Generator) -> None:
+    """A T- or hook-shaped thing with no writing: intrauterine device, bra hook, hair pin, key, plug."""
+    h, w = film.shape
+    x, y, s, a = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(12, 70), rng.uniform(0, 2 * np.pi)
+    bend = rng.uniform(0.2, 1.0)
+    shapes = (
+        [[(-0.5, -0.5), (0.5, -0.5)], [(0, -0.5), (0, 0.6)]],
+        [[(-0.3, 0.5), (-0.3, -0.3), (0, -0.3 - 0.3 * bend), (0.3, -0.3), (0.3, 0.1)]],
+        [[(-0.15, 0.6), (-0.15 * bend, -0.6), (0.15 * bend, -0.6), (0.15, 0.6)]],
+        [[(-0.5, 0), (0.5, 0)], [(-0.5, -0.25), (-0.5, 0.25)], [(0.3, 0), (0.3, 0.25)]],
+    )
+    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    strokes = [
+        np.asarray(np.round((np.array(line) @ turn.T * s + [x, y]) * 8), np.int32) for line in shapes[int(rng.integers(0, len(shapes)))]
+    ]
+    width = max(int(s * rng.uniform(0.04, 0.16)), 1)
+    _draw(film, rng.uniform(0.35, 1), 255, 0.7, lambda c: cv2.polylines(c, strokes, False, 255, width, cv2.LINE_AA, 3))
+
+
+def joint(film: Film, rng: np.random.Generator) -> None:
+    """Cortical arcs and the dark cleft between them: joints, growth plates, sutures, facets."""
+    h, w = film.shape
+    x, y, s, a = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(15, 110)), float(rng.uniform(0, 360))
+    begin, end = a, a + float(rng.uniform(50, 220))
+    level, opacity, line = rng.uniform(190, 255), rng.uniform(0.15, 0.6), int(rng.integers(1, 5))
+    axes = (s, max(int(s * rng.uniform(0.4, 1)), 3))
+    for grow, tone, much in ((0, level, opacity), (2 * line + 1, rng.uniform(0, 90), opacity * 0.7), (4 * line + 2, level, opacity)):
+        size = (axes[0] + grow, axes[1] + grow)
+        _draw(film, much, tone, 1.0, lambda c, m=size: cv2.ellipse(c, (int(x), int(y)), m, 0.0, begin, end, 255, line, cv2.LINE_AA))  # type: ignore[misc]
+
+
 _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
     (wire, 0.15),
     (electrode, 0.15),
@@ -231,6 +294,10 @@ _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
     (pacemaker, 0.04),
     (coil, 0.05),
     (rod, 0.07),
+    (pedicles, 0.08),
+    (phleboliths, 0.05),
+    (device, 0.06),
+    (joint, 0.06),
 )
 
 

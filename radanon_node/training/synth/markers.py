@@ -206,6 +206,22 @@ def printed_text(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
+def id_block(h: float, rng: np.random.Generator) -> Marker:
+    """A flashed or printed label: two to five lines about a person on one white, black or gray ground; every line is an item."""
+    sheet = Sheet(True)
+    font, size = _pick_font(rng), max(int(h * rng.uniform(0.35, 0.7)), 8)
+    said = [words.identity(rng) if rng.random() < 0.5 else words.text(rng) for _ in range(int(rng.integers(2, 6)))]
+    lines = [glyphs.word(value[:24], size, font) for value in said]
+    pad, step = max(size // 2, 3), size * rng.uniform(1.1, 1.6)
+    width, height = max(m.shape[1] for m in lines), int(step * (len(lines) - 1)) + lines[-1].shape[0]
+    ground = rng.random()
+    tone, ink = ("white", "black") if ground < 0.45 else ("black", "white") if ground < 0.85 else ("faint", "white")
+    sheet.put(np.ones((height + 2 * pad, width + 2 * pad), np.float32), -pad, -pad, tone, -1)
+    for number, mask in enumerate(lines):
+        sheet.put(mask, 0, number * step, ink, sheet.item(TEXT))
+    return sheet.marker()
+
+
 def lead_text(h: float, rng: np.random.Generator) -> Marker:
     """Words, numbers or initials in lead, on tape or scratched."""
     sheet = Sheet()
@@ -280,6 +296,7 @@ _BUILDERS: tuple[tuple[Callable[[float, np.random.Generator], Marker], float], .
     (framed, 0.09),
     (digital_letter, 0.10),
     (printed_text, 0.20),
+    (id_block, 0.03),
     (lead_text, 0.13),
     (symbol, 0.11),
 )
