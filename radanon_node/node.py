@@ -117,6 +117,7 @@ class Node:
         if "worker" in self.roles:
             find_weights(self.config.worker.weights, self.config.worker.weights_sha256)  # a wrong hash ends here, not on the first film
         self._check_web_port()
+        self._upgrade_ledger()
         new_key = not self.config.node.key_path.exists()
         ledger, spool = open_store(self.config, create_key=True)
         if new_key:
@@ -161,6 +162,16 @@ class Node:
         spool.close()
         log.info("stopped")
         return 0
+
+    def _upgrade_ledger(self) -> None:
+        """Bring the ledger of an older release to this one, where the settings leave that to the start."""
+        if self.config.ledger.upgrade == "by_command":
+            return
+        from radanon_node.ledger.upgrade import upgrade
+
+        done = upgrade(self.config.ledger_url)
+        if done.changed:
+            log.warning("ledger upgraded", version=f"{done.found} -> {done.now}", path=str(done.copy or "no copy: the server's backups"))
 
     def _check_web_port(self) -> None:
         """A taken port is one clear line now, not a web process that dies again and again."""

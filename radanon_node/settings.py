@@ -190,6 +190,8 @@ class PseudonymSettings(Settings):
     table: Path | None = Field(None, description="CSV or SQLite lookup table patient_id -> pseudonym.")
     unknown: Literal["quarantine", "generate"] = Field("quarantine", description="A patient the table does not list.")
     prefix: str = Field("ANON", max_length=16, pattern=r"^[A-Za-z0-9_-]*$", description="Generated pseudonyms begin with it.")
+    remember_identifiers: bool = Field(True, description="Keep, sealed in the ledger, what a patient's instances are identified by (names, "
+                                       "IDs, staff, sites, dates), to hunt it in later instances; false keeps nothing.")
 
 
 class ProfileSettings(Settings):
@@ -222,6 +224,8 @@ class WorkerSettings(Settings):
 class LedgerSettings(Settings):
     url: str | None = Field(None, description="SQLAlchemy URL; null = sqlite in data_dir. postgresql+psycopg://... for many nodes.")
     spool: str | None = Field(None, description="Folder of instance files; null = data_dir/spool.")
+    upgrade: Literal["at_start", "by_command"] = Field("at_start", description="The ledger of an older release: a starting node upgrades it "
+                                                       "(an SQLite file is copied first), or `radanon ledger upgrade` must.")
 
 
 class UserSettings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
+from radanon_node.ledger.gate import Gate
 from radanon_node.ledger.schema import audit, instances, now, releases, tally
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.turns import Alternation
 
 _BUSY_S = 30.0
 _TEXT = 4000
@@ -49,8 +51,10 @@ class Database:
         self.seal = Seal(seal) if isinstance(seal, bytes) else seal
         self.spool = spool
         self.attempts = attempts
-        self._engine = _engine(url)
+        self._turns = Alternation()
+        self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READ: True})
+        self._gate = Gate(Path(f"{self._engine.url.database}-turn"), _BUSY_S) if self._engine.dialect.name == "sqlite" else None
         with self._write() as connection:
             self.id = schema.prepare(connection, self.seal.check_value)
         spool.bind(self.id)
@@ -58,6 +62,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._gate is not None:
+            self._gate.close()
 
     def known_files(self, names: Sequence[str]) -> set[str]:
         """Those of the spool names that a row refers to (for `Spool.sweep`)."""
@@ -68,12 +74,12 @@ class Database:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         # On SQLite BEGIN IMMEDIATE: a transaction that reads first and is then refused the write lock could not be waited for.
-        with _unavailable(), self._engine.begin() as connection:
+        with unavailable(), self._gate.turn() if self._gate else nullcontext(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with _unavailable(), self._reader.begin() as connection:
+        with unavailable(), self._reader.begin() as connection:
             yield connection
 
     def _audit(self, connection: Connection, who: str, action: str, reason: str, instance_id: int | None = None,
@@ -111,10 +117,10 @@ def storable(text: str) -> str:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def unavailable() -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         # The driver's own text is left out: PostgreSQL's DETAIL lines quote the row.
         cause = getattr(error, "orig", None) or error
         raise LedgerUnavailable(f"ledger: {type(cause).__name__}{_sqlite_code(cause)}") from error
@@ -124,7 +130,7 @@ def _sqlite_code(error: BaseException) -> str:
     return f" ({error.sqlite_errorname})" if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorname") else ""
 
 
-def _engine(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         name = parsed.get_backend_name()
@@ -158,7 +164,9 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get(_READ, False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        # To the driver itself: through SQLAlchemy this statement costs as much time as a whole row's insertion.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE").close()
 
     return engine
 
