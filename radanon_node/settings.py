@@ -254,6 +254,16 @@ class RetentionSettings(Settings):
     rows: Seconds | Literal["forever"] = Field("forever", description="How long rows of delivered instances are kept (they recognise resends).")
 
 
+class SamplingSettings(Settings):
+    rate: float = Field(0.0, ge=0, le=1, description="Random share of the released instances that is kept, original and clean file, until "
+                        "a reviewer has looked.")
+    per_device: int = Field(0, ge=0, le=10_000, description="At least so many of each device and month, drawn at random.")
+    keep: Seconds = Field(30 * 86400.0, description="Age at which a kept instance goes though nobody has looked.")
+    keep_labels: Seconds = Field(30 * 86400.0, description="How long an original that a reviewer marked as a training label is kept "
+                                 "(`radanon review export`).")
+    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the upper bounds of residual identity.")
+
+
 class Config(Settings):
     """The whole of ``config.yaml``."""
 
@@ -267,6 +277,7 @@ class Config(Settings):
     web: WebSettings = Field(default_factory=WebSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
 
     @model_validator(mode="after")
     def _names(self) -> Config:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
-from radanon_node.ledger.database import Database, claimed, count_delivered, storable
-from radanon_node.ledger.schema import UNDELIVERED, deliveries, destinations, instances, now, releases
+from radanon_node.ledger.database import Database, claimed, count_delivered, in_index_order, storable
+from radanon_node.ledger.schema import UNDELIVERED, WAITING, deliveries, destinations, instances, now, releases, unindexed
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
 _CHUNK = 500
@@ -20,7 +20,7 @@ class Deliveries(Database):
     """Claims and outcomes of deliveries, Storage Commitment, state of the destinations."""
 
     def claim_deliveries(self, owner: str, destination: str, limit: int, lease: float) -> list[DeliveryItem]:
-        """Take due deliveries of one destination: those of the study that waits longest first, then others to fill up.
+        """Take due deliveries of one destination: those of the study whose turn it is (turns.py), then others to fill up.
 
         A delivery whose sender died with it comes alone; one that did so `attempts` times is failed.
 
@@ -33,10 +33,17 @@ class Deliveries(Database):
         """
         columns = deliveries.c
         due = (columns.destination == destination, columns.due <= now(), columns.state.in_(_SENDABLE))
-        query = select(columns.id, columns.study_key, columns.crashes, columns.state).order_by(columns.due, columns.id)
-        while self._any(select(literal(1)).where(*due).limit(1)):
+        query = (select(columns.id, columns.study_key, columns.crashes, columns.state).order_by(columns.due, columns.id)
+                 .with_for_update(skip_locked=True))
+        by_round = (query.where(WAITING, columns.destination == destination, columns.crashes == 0, unindexed(columns.due) <= now())
+                    .order_by(None).order_by(columns.round, columns.id))
+        paused = exists().where(destinations.c.name == destination, destinations.c.paused)
+        while self._any(select(literal(1)).where(*due, ~paused).limit(1)):
             with self._write() as connection:
-                first = connection.execute(query.where(*due).limit(1).with_for_update(skip_locked=True)).first()
+                in_index_order(connection)
+                first = None if self._turns.oldest(destination) else connection.execute(by_round.limit(1)).first()
+                if first is None:  # claims that lapsed are found here alone
+                    first = connection.execute(query.where(*due).limit(1)).first()
                 if first is None:
                     return []
                 # `sending` and due: its lease lapsed or its owner was given back.
@@ -48,10 +55,10 @@ class Deliveries(Database):
                     return self._take_deliveries(connection, [first.id], owner, lease, DeliveryState.SENDING, crashes)
                 clean = (*due, columns.state == DeliveryState.WAITING, columns.crashes == 0)
                 ids = list(connection.scalars(query.where(*clean, columns.study_key == first.study_key).limit(limit)
-                                              .with_for_update(skip_locked=True).with_only_columns(columns.id)))
+                                              .with_only_columns(columns.id)))
                 if len(ids) < limit:
-                    ids += connection.scalars(query.where(*clean, columns.study_key != first.study_key).limit(limit - len(ids))
-                                              .with_for_update(skip_locked=True).with_only_columns(columns.id))
+                    ids += connection.scalars(by_round.where(columns.study_key != first.study_key).limit(limit - len(ids))
+                                              .with_only_columns(columns.id))
                 return self._take_deliveries(connection, ids, owner, lease, DeliveryState.SENDING)
         return []
 

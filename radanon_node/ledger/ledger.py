@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import func, select
 
 from radanon_node.ledger.admission import Admissions
+from radanon_node.ledger.audit import Audit
 from radanon_node.ledger.deliveries import Deliveries
+from radanon_node.ledger.patients import Patients
 from radanon_node.ledger.quarantine import Quarantine
 from radanon_node.ledger.retention import Retention
 from radanon_node.ledger.schema import (
@@ -29,7 +31,7 @@ _COMMITTED = {State.DELIVERED: "accepted", State.QUARANTINED: "failed", State.FA
 _CHUNK = 500
 
 
-class Ledger(Admissions, Work, Deliveries, Quarantine, Retention):
+class Ledger(Admissions, Work, Deliveries, Quarantine, Retention, Patients, Audit):
     """All of the ledger; see `Database` for the parameters. Safe for threads; any number of processes may open the same one.
 
     Every method raises LedgerUnavailable when the database cannot do it now.
@@ -68,6 +70,7 @@ class Ledger(Admissions, Work, Deliveries, Quarantine, Retention):
                 place = places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
                 place["failed" if state == DeliveryState.FAILED else "waiting"] += count
             for kind, name, count in connection.execute(select(tally.c.kind, tally.c.name, func.sum(tally.c.change))
+                                                        .where(tally.c.kind.in_(["route", "destination"]))
                                                         .group_by(tally.c.kind, tally.c.name)):
                 if kind == "route":
                     states[State.DELIVERED] += int(count)

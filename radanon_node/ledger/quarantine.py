@@ -126,7 +126,7 @@ class Quarantine(Database):
             raise UnknownEntry(instance_id)
         return row
 
-    def _requeue(self, instance_id: int, who: str, action: str, reason: str, waived: bool) -> None:
+    def _requeue(self, instance_id: int, who: str, action: str, reason: str, waived: bool, edits: dict[str, Any] | None = None) -> None:
         with self._write() as connection:
             row = self._aside(connection, instance_id)
             if waived and row.reason not in _WAIVABLE:
@@ -142,7 +142,7 @@ class Quarantine(Database):
                 state, due = State.RECEIVED, now()
             connection.execute(update(instances).where(instances.c.id == instance_id).values(
                 state=state, due=due, attempts=0, owner=None, reason=None, detail=None, closed_at=None,
-                waived=(row.reason or "") if waived else ""))
+                waived=_joined(row.waived, row.reason) if waived else "", edits=edits))
             self._audit(connection, who, action, reason, instance_id)
 
 
@@ -150,6 +150,11 @@ def _needed(reason: str) -> str:
     if not reason.strip():
         raise ValueError("a reason must be given")
     return reason.strip()
+
+
+def _joined(waived: str, reason: str | None) -> str:
+    """The codes that were let pass before and now: an instance may be held for one thing after another."""
+    return " ".join(dict.fromkeys([*waived.split(), *([reason] if reason else [])]))
 
 
 def _entry(row: Any) -> QuarantineEntry:

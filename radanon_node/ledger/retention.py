@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, exists, func, select, update
 from radanon_node.ledger.database import Database, count_delivered
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
+from radanon_node.ledger.schema_review import samples
 from radanon_node.ledger.types import DeliveryState, State
 
 _TALLY_ROWS = 500
@@ -18,6 +19,8 @@ _TALLY_ROWS = 500
 
 class Retention(Database):
     """Housekeeping: safe to be killed at any point, and to run in several nodes at once."""
+
+    _merged = 0  # rows of the tally after it was merged last
 
     def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
         """Remove files that are no longer needed: released ones once every destination has them, originals that long after.
@@ -40,11 +43,11 @@ class Retention(Database):
         with self._read() as connection:
             released = connection.execute(
                 select(releases.c.instance_id, releases.c.file)
-                .where(RELEASE_PURGEABLE, releases.c.closed_at <= now())
+                .where(RELEASE_PURGEABLE, releases.c.closed_at <= now(), ~_kept(releases.c.instance_id))
                 .order_by(releases.c.closed_at).limit(limit)).all()
             originals = connection.execute(
                 select(instances.c.id, instances.c.file, instances.c.content, instances.c.transfer_syntax_uid)
-                .where(PURGEABLE, instances.c.closed_at <= now() - originals_after)
+                .where(PURGEABLE, instances.c.closed_at <= now() - originals_after, ~_kept(instances.c.id))
                 .order_by(instances.c.closed_at, instances.c.id).limit(limit)).all()
             tallied = int(connection.scalar(select(func.count()).select_from(tally)) or 0)
         self._store_digests(originals)
@@ -58,17 +61,18 @@ class Retention(Database):
                                            (instances, instances.c.id, [row.id for row in originals])):
                     connection.execute(update(table).where(column.in_(ids)).values(file=None))
             point("purge.after_mark")
-        if tallied > _TALLY_ROWS:
-            self._merge_tally()
+        if tallied > self._merged + _TALLY_ROWS:
+            self._merged = self._merge_tally()
         return len(released) + len(originals)
 
-    def _merge_tally(self) -> None:
+    def _merge_tally(self) -> int:
         merged: dict[str, Counter[str]] = {}
         with self._write() as connection:
             for row in connection.execute(delete(tally).returning(tally.c.kind, tally.c.name, tally.c.change)):
                 merged.setdefault(row.kind, Counter())[row.name] += row.change
             for kind, counts in merged.items():
                 count_delivered(connection, kind, counts)
+        return sum(len(counts) for counts in merged.values())
 
     def _store_digests(self, rows: Sequence[Any]) -> None:
         missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
@@ -118,6 +122,11 @@ class Retention(Database):
                 done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(spent)).values(receipt=None)
                                                .returning(releases.c.instance_id)).all())
         return done
+
+
+def _kept(instance_id: Any) -> Any:
+    """Whether an instance is kept for a reviewer, or as a training label."""
+    return exists().where(samples.c.instance_id == instance_id, samples.c.keep_until > now())
 
 
 def _negative(counts: Counter[str]) -> dict[str, int]:

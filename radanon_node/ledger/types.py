@@ -56,6 +56,10 @@ class Arrival:
         Of the presentation context.
     received_at : float
         When its last byte came, seconds since 1970 (the listener's clock; for people, nothing is decided by it).
+    study : str
+        What it shares its turns with: Study Instance UID where the listener saw it; kept nowhere.
+    priority : {"high", "normal", "low"}
+        Of the route.
     """
 
     file: str
@@ -66,6 +70,8 @@ class Arrival:
     sop_instance_uid: str
     transfer_syntax_uid: str
     received_at: float
+    study: str = ""
+    priority: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,9 @@ class WorkItem:
     sop_instance_uid : str
         The original one, unsealed: never to be logged.
     waived : str
-        The reason code a reviewer has let pass (``quarantine release``), or empty.
+        The reason codes a reviewer has let pass (``quarantine release``), separated by spaces.
+    edits : dict or None
+        Boxes that a reviewer added and took back (`reviewed.edits_from`).
     """
 
     id: int
@@ -108,6 +116,7 @@ class WorkItem:
     transfer_syntax_uid: str
     attempts: int
     waived: str = ""
+    edits: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,27 @@ class ReleaseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleDraw:
+    """That a released instance is to be kept for a look (sampling.py).
+
+    Parameters
+    ----------
+    priority : float
+        Its number, uniform in [0, 1).
+    rate, per_device, keep
+        Of the settings in force.
+    route : str
+        Called AE title.
+    """
+
+    priority: float
+    rate: float
+    per_device: int
+    keep: float
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedItem:
     """Outcome of a work item: verified, stored, to be delivered.
 
@@ -147,6 +177,12 @@ class ReleasedItem:
         Pseudonym of the patient: a study that already has instances of another patient takes no more. Empty: not checked.
     content : bytes
         `Seal.content_digest` of the original; empty where it was not computed.
+    patient, study : str
+        The new Patient ID and Study Instance UID.
+    device : str
+        Keyed token of the device; empty where nothing is sampled.
+    sample : SampleDraw or None
+        Keep it for a look.
     """
 
     id: int
@@ -157,6 +193,10 @@ class ReleasedItem:
     study_key: str
     patient_key: str = ""
     content: bytes = b""
+    patient: str = ""
+    study: str = ""
+    device: str = ""
+    sample: SampleDraw | None = None
 
 
 @dataclass(frozen=True, slots=True)

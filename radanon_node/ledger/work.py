@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -11,14 +11,17 @@ from sqlalchemy import Connection, bindparam, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import Reason, StorageError
-from radanon_node.ledger.database import claimed, storable
+from radanon_node.ledger.database import claimed, in_index_order, storable
 from radanon_node.ledger.receipts import Receipts
+from radanon_node.ledger.sampling import Sampling
 from radanon_node.ledger.schema import (
+    RECEIVED,
     deliveries,
     instances,
     now,
     releases,
     studies,
+    unindexed,
 )
 from radanon_node.ledger.types import (
     DeliveryItem,
@@ -34,11 +37,11 @@ from radanon_node.ledger.types import (
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
-class Work(Receipts):
+class Work(Receipts, Sampling):
     """Claims and outcomes of work items."""
 
     def claim(self, owner: str, limit: int, lease: float) -> list[WorkItem]:
-        """Take due instances, oldest first.
+        """Take due instances, those of the lowest rounds first (turns.py).
 
         Parameters
         ----------
@@ -56,11 +59,15 @@ class Work(Receipts):
             Empty if nothing is due.
         """
         columns = instances.c
+        query = select(columns.id, columns.attempts).limit(limit).with_for_update(skip_locked=True)
+        oldest = query.where(columns.due <= now()).order_by(columns.due, columns.id)
+        next_round = query.where(RECEIVED, unindexed(columns.due) <= now()).order_by(columns.round, columns.id)
         while self._due(select(literal(1)).where(columns.due <= now()).limit(1)):
             with self._write() as connection:
-                rows = connection.execute(
-                    select(columns.id, columns.attempts).where(columns.due <= now()).order_by(columns.due, columns.id)
-                    .limit(limit).with_for_update(skip_locked=True)).all()
+                in_index_order(connection)
+                rows = connection.execute(next_round).all() if not self._turns.oldest("work") else []
+                if not rows:  # claims that lapsed are found here alone
+                    rows = connection.execute(oldest).all()
                 spent = [row.id for row in rows if row.attempts >= self.attempts]
                 if spent:
                     connection.execute(update(instances).where(columns.id.in_(spent)).values(
@@ -83,7 +90,7 @@ class Work(Receipts):
             update(instances).where(columns.id.in_(ids))
             .values(state=State.PROCESSING, owner=owner, token=columns.token + 1, attempts=columns.attempts + 1, due=now() + lease)
             .returning(columns.id, columns.token, columns.route, columns.file, columns.size, columns.sop_class_uid, columns.identity,
-                       columns.transfer_syntax_uid, columns.attempts, columns.waived))
+                       columns.transfer_syntax_uid, columns.attempts, columns.waived, columns.edits))
         items: dict[int, WorkItem] = {}
         for row in rows.all():
             try:
@@ -93,7 +100,7 @@ class Work(Receipts):
                     state=State.QUARANTINED, reason=Reason.INTERNAL_ERROR, detail="its sealed columns were altered", **_CLOSING))
                 continue
             items[row.id] = WorkItem(row.id, row.token, row.route, row.file, row.size, row.sop_class_uid, identity["sop_instance_uid"],
-                                     row.transfer_syntax_uid, row.attempts - 1, row.waived)
+                                     row.transfer_syntax_uid, row.attempts - 1, row.waived, row.edits)
         return [items[instance_id] for instance_id in ids if instance_id in items]
 
     def renew(self, items: Sequence[WorkItem] | Sequence[DeliveryItem], lease: float) -> list[int]:
@@ -143,7 +150,7 @@ class Work(Receipts):
             won = [outcome for outcome in outcomes if outcome.id in held]
             released = [outcome for outcome in won if isinstance(outcome, ReleasedItem)]
             mixed = self._mixed_up(connection, released)
-            self._finish_released(connection, [outcome for outcome in released if outcome.id not in mixed])
+            self._finish_released(connection, [outcome for outcome in released if outcome.id not in mixed], held)
             for outcome in won:
                 if outcome.id in mixed:
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
@@ -155,7 +162,7 @@ class Work(Receipts):
                         series_number=outcome.series_number, instance_number=outcome.instance_number, **_CLOSING))
                 elif isinstance(outcome, RetryItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
-                        self._retry(outcome, held[outcome.id])))
+                        self._retry(outcome, held[outcome.id].attempts)))
         lost = [outcome for outcome in outcomes if outcome.id not in held]
         files = [outcome.release.file for outcome in outcomes
                  if isinstance(outcome, ReleasedItem) and (outcome.id not in held or outcome.id in mixed)]
@@ -180,14 +187,14 @@ class Work(Receipts):
         known = {row.study_key: row.patient_key for row in rows}
         return {outcome.id for outcome in checked if known[outcome.study_key] != outcome.patient_key}
 
-    def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, int]:
-        """Id -> attempts of the outcomes whose claim still stands, locked in a fixed order."""
+    def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, Any]:
+        """Id -> attempts and round of the outcomes whose claim still stands, locked in a fixed order."""
         columns = instances.c
         rows = connection.execute(
-            select(columns.id, columns.attempts)
+            select(columns.id, columns.attempts, columns.round)
             .where(*claimed(instances, outcomes), columns.state == State.PROCESSING)
             .order_by(columns.id).with_for_update())
-        return {row.id: row.attempts for row in rows}
+        return {row.id: row for row in rows}
 
     def _retry(self, outcome: RetryItem, attempts: int) -> dict[str, Any]:
         if outcome.counted and attempts >= self.attempts:
@@ -195,7 +202,7 @@ class Work(Receipts):
         return {"state": State.RECEIVED, "detail": storable(outcome.detail), "due": now() + outcome.delay, "owner": None,
                 "attempts": attempts if outcome.counted else attempts - 1}
 
-    def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem]) -> None:
+    def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem], held: Mapping[int, Any]) -> None:
         if not outcomes:
             return
         connection.execute(
@@ -206,11 +213,14 @@ class Work(Receipts):
             {"instance_id": outcome.id, "sop_class_uid": outcome.release.sop_class_uid,
              "sop_instance_uid": outcome.release.sop_instance_uid, "transfer_syntax_uid": outcome.release.transfer_syntax_uid,
              "file": outcome.release.file, "size": outcome.release.size, "digest": outcome.release.digest,
-             "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt} for outcome in outcomes])
+             "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt,
+             "patient": outcome.patient or None, "study": outcome.study or None} for outcome in outcomes])
         connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
-            {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key}
+            {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key,
+             "round": held[outcome.id].round}
             for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)])
         self._chain(connection, outcomes)
+        self._sample(connection, outcomes)
 
 
 def _fresh_or_alone(rows: Sequence[Any]) -> list[int]:

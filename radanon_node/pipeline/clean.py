@@ -1,7 +1,7 @@
 """The cleaning core: received bytes in, `Released` or `Quarantined` out; no sockets, files or database.
 
 Instances of a batch share one call of each model; everything else is done per instance, so that one bad instance costs itself
-alone and no result depends on what else was in the batch.
+alone and no result depends on what else was in the batch, except that a patient's instances share what the patient is known by.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pydicom.dataset import Dataset
 from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
-from radanon_node.pipeline.policy import PixelPlan, plan
+from radanon_node.pipeline.policy import PixelPlan, plan, policy_table
 from radanon_node.pipeline.receipt import new_receipt
 from radanon_node.pipeline.regions import check_text_share, with_margins
 from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.reviewed import reviewed
 from radanon_node.pipeline.tools import Policy, Tools
-from radanon_node.pipeline.types import Cleaned, Detection, GrayFrame, Quarantined, Received, Region, Verdict
+from radanon_node.pipeline.types import Cleaned, Detection, GrayFrame, Quarantined, Received, Region, Source, Verdict
 from radanon_node.pipeline.verify import verify
 from radanon_node.pixels.codec import Image, open_image
 from radanon_node.pixels.instance import Instance, encode_instance, read_instance
@@ -29,6 +30,8 @@ from radanon_node.pixels.redact import passthrough, redact
 from radanon_node.pixels.view import views
 from radanon_node.tags.engine import PixelFacts
 from radanon_node.tags.identifiers import Identifiers, collect
+from radanon_node.tags.known import Known, remembered
+from radanon_node.tags.pseudonyms import PatientKey, patient_key
 
 T = TypeVar("T")
 
@@ -88,6 +91,8 @@ def clean_batch(received: Sequence[Received], policy: Policy, tools: Tools) -> l
         ready = guarded(index, partial(prepare, item, policy, tools))
         if ready is not None:
             prepared[index] = ready
+    with tools.watch.stage("recall"):
+        recall(list(prepared.values()), policy, tools)
     try:
         detect_markers(list(prepared.values()), policy, tools)
     except Exception:  # noqa: BLE001  whose fault it was shows when each instance is looked at alone
@@ -134,20 +139,48 @@ def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
                 for frame in _frames(ready.plan, ready.image):
                     ready.views[frame] = views(ready.image, frame)
         except HoldInstance as hold:
-            allowed = settings.unknown == "pass" or received.waived == hold.reason
+            allowed = settings.unknown == "pass" or received.waives(hold.reason)
             if not allowed or hold.reason not in UNSEEABLE:
                 raise
             ready.image, ready.plan, ready.unseen = None, None, str(hold.reason)
     return ready
 
 
+def recall(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
+    """Add to each item's identifiers what the patient is known by from other instances, and keep what is new in these.
+
+    Raises
+    ------
+    StorageError
+        The memory does not answer: without it nothing is judged.
+    """
+    if tools.memory is None or not policy.profile.pseudonyms.remember_identifiers:
+        return
+    seen: dict[PatientKey, Known] = {}
+    patients: list[tuple[Prepared, PatientKey]] = []
+    last: tuple[object, ...] = ()
+    for item in items:
+        patient, own = patient_key(item.dataset), item.identifiers
+        if not remembered(patient):
+            continue
+        patients.append((item, patient))
+        # Instances of a series say the same: comparing is cheaper than merging.
+        if (patient, own.values, own.days, own.birth_days) != last:
+            last = (patient, own.values, own.days, own.birth_days)
+            seen[patient] = seen.get(patient, Known()).with_(Known.of(own))
+    known = tools.memory.exchange(seen)
+    for item, patient in patients:
+        item.identifiers = known[patient].added_to(item.identifiers)
+
+
 def _plan(item: Prepared, policy: Policy, frames: int) -> PixelPlan:
-    """The modality table's plan; an instance it holds and a reviewer let pass is searched for printed text."""
+    """The modality table's plan; an instance it holds and a reviewer let pass is searched for markers (films) or printed text."""
     try:
         return plan(item.dataset, item.instance.sop_class_uid, policy.profile.pixels, frames)
     except HoldInstance as hold:
-        if hold.reason is Reason.POLICY_HOLD and item.received.waived == hold.reason:
-            return PixelPlan(markers=False, text=frames > 0, frames=None, rule="reviewer")
+        if hold.reason is Reason.POLICY_HOLD and item.received.waives(hold.reason):
+            film = str(item.dataset.get("Modality") or "").strip().upper() in policy_table().film_modalities
+            return PixelPlan(markers=film and frames > 0, text=not film and frames > 0, frames=None, rule="reviewer")
         raise
 
 
@@ -192,6 +225,8 @@ def detect_markers(items: Sequence[Prepared], policy: Policy, tools: Tools) -> N
 def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
     """Fill ``item.regions`` from markers, printed text and device rules."""
     if item.image is None or item.plan is None:
+        if item.received.edits:
+            raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "a reviewer's boxes cannot be put on pixels that nothing decodes")
         return
     image, chosen, settings = item.image, item.plan, policy.profile.pixels
     regions: list[Region] = []
@@ -206,12 +241,23 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
     if chosen.text and not chosen.markers:
         with tools.watch.stage("text"):
             regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings)
-    regions += tools.rules(policy).regions_for(item.dataset, image.rows, image.columns)
+    regions += _device_rules(item, policy, tools, image)
     regions = with_margins(regions, settings.margin, image.rows, image.columns)
-    if item.received.waived != Reason.TOO_MUCH_TEXT:
-        check_text_share(regions, settings.max_text_share, image.rows, image.columns)
+    regions = reviewed(regions, item.received.edits, image.rows, image.columns, image.frames)
+    if not item.received.waives(Reason.TOO_MUCH_TEXT):
+        found = [region for region in regions if region.source is not Source.REVIEWER]
+        check_text_share(found, settings.max_text_share, image.rows, image.columns)
     item.regions = regions
     item.views.clear()
+
+
+def _device_rules(item: Prepared, policy: Policy, tools: Tools, image: Image) -> list[Region]:
+    try:
+        return tools.rules(policy).regions_for(item.dataset, image.rows, image.columns)
+    except HoldInstance as hold:
+        if hold.reason is Reason.LAYOUT_CHANGED and item.received.waives(hold.reason):
+            return []  # no rule knows this layout; a reviewer has looked at the picture and drawn what is needed
+        raise
 
 
 def _on_frame(regions: Sequence[Region], frame: int, frames: int) -> Iterator[Region]:

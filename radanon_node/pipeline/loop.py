@@ -22,9 +22,11 @@ from radanon_node.errors import ConfigError, HoldInstance, LedgerUnavailable, Re
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.peek import numbers
+from radanon_node.ledger.sampling import Sampler
 from radanon_node.ledger.spool import Spool, SpoolFile
-from radanon_node.ledger.types import Finished, HeldItem, ReleasedItem, ReleaseRecord, RetryItem, WorkItem
+from radanon_node.ledger.types import Finished, HeldItem, ReleasedItem, ReleaseRecord, RetryItem, SampleDraw, WorkItem
 from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.reviewed import edits_from
 from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.pipeline.watchdog import Watchdog
@@ -36,6 +38,8 @@ Cleaner: TypeAlias = Callable[[Sequence[Received], Policy], list[Released | Quar
 """`clean_batch` with its tools."""
 
 _POLL_S = 1.0
+_GATHER_S = 0.25  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
+_BATCH_S = 2.0  # about so much work is claimed at once, so that the other workers have something of a burst of films too
 _BATCH_BYTES = 256 * 2**20
 _RETRY_FIRST_S, _RETRY_MOST_S = 2.0, 300.0
 
@@ -71,7 +75,10 @@ class Worker:
 
     def __init__(self, config: Config, ledger: Ledger, spool: Spool, owner: str, clean: Cleaner) -> None:
         self._config, self._ledger, self._spool, self._owner, self._clean = config, ledger, spool, owner, clean
+        self._sampler = Sampler(config.sampling, ledger)
         self._watchdog = Watchdog(ledger, owner, config.worker.lease, config.worker.time_limit)
+        self._pace = Pace(config.worker.batch_size)
+        self._all_taken = False  # the last claim took all that was there
 
     def close(self) -> None:
         """Stop the watchdog."""
@@ -83,6 +90,7 @@ class Worker:
         while not stop.is_set():
             # Cleared before looking: what comes in after the look sets it again.
             wake.clear()
+            began = time.monotonic()
             try:
                 worked = self.work(stop, released)
                 pause = 0.0
@@ -91,8 +99,12 @@ class Worker:
                 log.warning("no work can be had", error=str(error), delay=pause)
                 stop.wait(pause)
                 continue
+            seconds = time.monotonic() - began
             if not worked:
                 wake.wait(_POLL_S)
+            elif self._all_taken and seconds < _GATHER_S:
+                stop.wait(_GATHER_S - seconds)
+            self._pace.note(worked, seconds)
 
     def work(self, stop: Signal, released: Signal) -> int:
         """Claim and finish one batch; returns how many instances were claimed.
@@ -103,9 +115,11 @@ class Worker:
             Nothing could be claimed.
         """
         worker = self._config.worker
-        items = self._ledger.claim(self._owner, worker.batch_size, worker.lease)
+        items = self._ledger.claim(self._owner, self._pace.limit, worker.lease)
         if not items:
             return 0
+        # One that was claimed before comes alone, whatever waits behind it.
+        self._all_taken = len(items) < self._pace.limit and items[0].attempts == 0
         point("worker.after_claim")
         with self._watchdog.holding(items):
             for batch in _batches(items):
@@ -152,7 +166,8 @@ class Worker:
             for item in items:
                 yield HeldItem(item.id, item.token, Reason.RULE_MISSING, "its route is not configured any more")
             return
-        received = [Received(file.data, str(item.id), item.sop_class_uid, item.sop_instance_uid, item.transfer_syntax_uid, item.waived)
+        received = [Received(file.data, str(item.id), item.sop_class_uid, item.sop_instance_uid, item.transfer_syntax_uid, item.waived,
+                             edits_from(item.edits))
                     for item, file in opened]
         try:
             with self._watchdog.working(items):
@@ -209,8 +224,14 @@ class Worker:
             record = ReleaseRecord(new.sop_class_uid, new.sop_instance_uid, new.transfer_syntax_uid, name, len(new.encoded), new.digest, "")
             content = seal.content_digest(one.file.data, item.transfer_syntax_uid)
             outcomes.append(ReleasedItem(item.id, item.token, replace(record, seal=seal.sign(record)), one.destinations, one.receipt,
-                                         new.study_key, new.patient_key, content))
+                                         new.study_key, new.patient_key, content, *new.folder[:2], *self._drawn(new, item)))
         return outcomes
+
+    def _drawn(self, released: Released, item: WorkItem) -> tuple[str, SampleDraw | None]:
+        """The device and whether it is kept for a look; nothing where nothing is sampled, or a reviewer has just looked."""
+        if not self._sampler.on or item.edits or item.waived:
+            return "", None
+        return released.device_key, self._sampler.draw(released.device_key, item.route)
 
     def _finish(self, outcomes: Sequence[Finished], stop: Signal) -> None:
         """Write the outcomes; while the ledger is down, again and again: the work is done and may still be in time."""
@@ -237,6 +258,37 @@ class Worker:
             else:
                 log.info("released", id=outcome.id, route=routes[outcome.id], new_sop_instance_uid=outcome.release.sop_instance_uid)
         log.info("batch", batch=len(batch), seconds=round(seconds, 3))
+
+
+class Pace:
+    """How many instances a worker claims at once: a full batch of quick ones, few of those that take long.
+
+    Parameters
+    ----------
+    most : int
+        ``worker.batch_size``.
+
+    Examples
+    --------
+    >>> pace = Pace(16)
+    >>> pace.note(4, 0.04)
+    >>> pace.limit
+    16
+    >>> pace.note(16, 8.0)
+    >>> pace.limit
+    4
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = min(most, 4)
+
+    def note(self, count: int, seconds: float) -> None:
+        """`count` instances took `seconds` from claim to outcome."""
+        if count:
+            fitting = int(_BATCH_S * count / max(seconds, 1e-6))
+            # Growing by steps: one quick instance says little about the next.
+            self.limit = max(1, min(self._most, fitting, 4 * self.limit))
 
 
 def _json(result: Released | Quarantined) -> dict[str, Any]:

@@ -57,14 +57,15 @@ class Released:
         `digest_of(encoded)`.
     folder : tuple of str
         (PATIENT, STUDY, SERIES) pseudonyms; empty strings when re-opened from the ledger.
-    study_key, patient_key : str
-        Keyed tokens of the original study and patient: deliveries are grouped by study, and two patients in one study are a mix-up.
+    study_key, patient_key, device_key : str
+        Keyed tokens of the original study, patient and device: deliveries are grouped by study, two patients in one study are a mix-up,
+        and samples are drawn by device.
     receipt : dict
         Law 6's record with the proof line; empty when re-opened.
     """
 
     __slots__ = (
-        "digest", "encoded", "folder", "label", "patient_key", "receipt", "sop_class_uid", "sop_instance_uid", "study_key",
+        "device_key", "digest", "encoded", "folder", "label", "patient_key", "receipt", "sop_class_uid", "sop_instance_uid", "study_key",
         "transfer_syntax_uid",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Released:
     folder: tuple[str, str, str]
     study_key: str
     patient_key: str
+    device_key: str
     receipt: dict[str, Any]
 
     def __init__(self, warrant: object, **values: Any) -> None:
@@ -112,11 +114,12 @@ class Released:
             folder=("", "", ""),
             study_key="",
             patient_key="",
+            device_key="",
             receipt={},
         )
 
 
-def _issue(cleaned: Cleaned, digest: str, receipt: dict[str, Any], study_key: str, patient_key: str) -> Released:
+def _issue(cleaned: Cleaned, digest: str, receipt: dict[str, Any], study_key: str, patient_key: str, device_key: str) -> Released:
     """For `pipeline/verify.py` alone (a test holds the code base to it); `digest` is that of ``cleaned.encoded``."""
     return Released(
         _ISSUED,
@@ -129,5 +132,6 @@ def _issue(cleaned: Cleaned, digest: str, receipt: dict[str, Any], study_key: st
         folder=cleaned.folder,
         study_key=study_key,
         patient_key=patient_key,
+        device_key=device_key,
         receipt=receipt,
     )

@@ -133,6 +133,35 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A box that a reviewer drew, or one of the program's that he takes back.
+
+    Parameters
+    ----------
+    box : Box
+    frames : tuple of int or None
+        The frames concerned, 0-based; None means all.
+    kind : Kind
+        What is in it.
+    """
+
+    box: Box
+    frames: tuple[int, ...] | None = None
+    kind: Kind = Kind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """A reviewer's corrections of one instance: boxes to black out besides, and boxes of the detectors to leave as they were."""
+
+    added: tuple[Edit, ...] = ()
+    removed: tuple[Edit, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """An instance as the sender gave it: the whole Part 10 file, unchanged.
 
@@ -147,7 +176,9 @@ class Received:
     claimed_transfer_syntax_uid : str
         Of the accepted presentation context; empty in folder mode.
     waived : str
-        The reason code that a reviewer has let pass for this instance; one of `errors.WAIVABLE`, or empty.
+        The reason codes that a reviewer has let pass for this instance, separated by spaces; each one of `errors.WAIVABLE`.
+    edits : Edits
+        Boxes that a reviewer added or took back.
     """
 
     data: Buffer
@@ -156,6 +187,11 @@ class Received:
     claimed_sop_instance_uid: str = ""
     claimed_transfer_syntax_uid: str = ""
     waived: str = ""
+    edits: Edits = Edits()
+
+    def waives(self, reason: Reason) -> bool:
+        """Whether a reviewer has let `reason` pass."""
+        return reason in self.waived.split()
 
 
 @dataclass(frozen=True, slots=True)

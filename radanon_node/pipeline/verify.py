@@ -45,7 +45,7 @@ def verify(
     identifiers : Identifiers
         Of the original data set.
     waived : str
-        The reason that a reviewer, having seen the instance, has let pass; written into the receipt.
+        The reasons that a reviewer, having seen the instance, has let pass, separated by spaces; written into the receipt.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def verify(
         raise HoldInstance(Reason.INVALID_OUTPUT, f"pixels inside a sequence, which nothing looked at: {', '.join(after.nested_pixels)}")
     # In ``after.data`` a deflated data set is inflated: its text stands there as text.
     found_identity = find_identity(after.data, after.pixel_spans, scrubbed.searched(identifiers))
-    if found_identity and waived != Reason.IDENTITY_LEFT:
+    if found_identity and Reason.IDENTITY_LEFT not in waived.split():
         kinds = sorted({finding.kind for finding in found_identity})
         raise HoldInstance(Reason.IDENTITY_LEFT, f"{len(found_identity)} place(s) still hold: {', '.join(kinds)}")
     digest = digest_of(cleaned.encoded)
@@ -87,7 +87,7 @@ def verify(
     receipt["proof"] = {"identity_search": searched, "validity": "no Type 1 or 2 attribute lost"}
     if image is not None and after.pixels is not None:
         receipt["proof"]["pixels"] = prove(image, open_image(after), redacted).as_dict()
-    return _issue(cleaned, digest, receipt, scrubbed.study_key, scrubbed.patient_key)
+    return _issue(cleaned, digest, receipt, scrubbed.study_key, scrubbed.patient_key, scrubbed.device_key)
 
 
 def _reread(cleaned: Cleaned) -> Instance:

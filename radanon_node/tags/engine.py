@@ -34,6 +34,7 @@ _PATIENT_ID, _PATIENT_NAME = BaseTag(0x00100020), BaseTag(0x00100010)
 _ANIMAL = frozenset(BaseTag(tag) for tag in (0x00102201, 0x00102202, 0x00102292, 0x00102293))
 """Species and breed: the patient is an animal."""
 _OWNERS = ((BaseTag(0x00102297), "PN"), (BaseTag(0x00102299), "LO"))
+_DEVICE = tuple(BaseTag(tag) for tag in (0x00080060, 0x00080070, 0x00081090, 0x00181000, 0x00081010))
 _REFERENCED_SERIES = BaseTag(0x00081115)
 _REFERENCES = frozenset(BaseTag(tag) for tag in CONDITIONAL_UID)
 _KEPT_KINDS = {
@@ -59,6 +60,8 @@ class Scrubbed:
         (patient, study, series): pseudonyms for file names.
     study_key, patient_key : str
         Opaque keyed tokens of the original study and patient: two patients in one study mean a mix-up.
+    device_key : str
+        Opaque keyed token of the device (modality, make, model, serial number or station).
     """
 
     dataset: Dataset = field(repr=False)
@@ -67,6 +70,7 @@ class Scrubbed:
     folder: tuple[str, str, str]
     study_key: str
     patient_key: str
+    device_key: str = ""
     kept_kinds: frozenset[str] = frozenset()
     new_days: frozenset[date] = field(default=frozenset(), repr=False)
     kept_texts: tuple[str, ...] = field(default=(), repr=False)
@@ -190,6 +194,7 @@ class Scrubber:
             folder=(folder[0], folder[1], folder[2]),
             study_key=self.pseudonyms.token("study", study or f"{sop_instance}\0{series}"),
             patient_key=self.pseudonyms.patient_token(patient),
+            device_key=self.pseudonyms.token("device", "\0".join(ascii_text(stored.get(tag)) for tag in _DEVICE)),
             kept_kinds=self._kinds,
             new_days=frozenset(replacer.new_days),
             kept_texts=(*walk.site_kept, pseudonym),
