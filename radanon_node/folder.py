@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from radanon_node.errors import HoldInstance, Reason
+from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
+from radanon_node.ledger.spool import Spool
 from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
@@ -192,7 +194,11 @@ def _pool(config: Config, policy: Policy, partial: Path, processes: int, threads
 
 def _initialise(config: Config, policy: Policy, partial: Path, threads: int) -> None:
     global _tools, _policy, _partial
-    _tools = Tools.load(config, load_key(config.node.key_path, create=False), threads)
+    key = load_key(config.node.key_path, create=False)
+    _tools = Tools.load(config, key, threads)
+    if policy.profile.pseudonyms.remember_identifiers:
+        # A ledger for this run alone, in the folder that goes with it: what one process learns of a patient the others know.
+        _tools.memory = Ledger(f"sqlite:///{partial / 'known.sqlite'}", key, Spool(partial / "spool"))
     _policy, _partial = policy, partial
 
 

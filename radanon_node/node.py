@@ -243,6 +243,8 @@ class Node:
                     log.info("purged", purged=purged)
                     purged = ledger.purge(after)
                 ledger.expire(_seconds(self.config.retention.rows), _seconds(self.config.retention.receipts))
+                if (kept := _seconds(self.config.retention.rows)) is not None:
+                    ledger.forget_patients(kept)
             except StorageError as error:
                 log.warning("housekeeping put off", error=logs.describe(error))
             except Exception:

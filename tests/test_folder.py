@@ -88,3 +88,20 @@ def test_wrong_usage_exits_2_with_one_line(config: Path, tmp_path: Path, argumen
     assert done.returncode == 2
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_name_known_from_one_file_is_hunted_in_the_others(tmp_path: Path) -> None:
+    """Two processes: what the first learned of the patient the second knows."""
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"node": {"data_dir": str(tmp_path / "var")},
+                                      "profiles": {"default": {"tags": {"options": ["clean_descriptors"]}}}}))
+    for number, path in enumerate(write_study(tmp_path / "in", 12, seed=9)):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName = "Vandenberghe^Liesbeth" if number == 0 else "Dubois^Liesbeth"
+        dataset.StudyComments = "knee of VANDENBERGHE"
+        dataset.save_as(tmp_path / "in" / f"{number:02d}.dcm")
+        path.unlink()
+    code, report, errors = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert code == 0, errors
+    kept = {str(pydicom.dcmread(path).StudyComments) for path in (tmp_path / "out").rglob("*.dcm")}
+    assert kept == {"knee of"}

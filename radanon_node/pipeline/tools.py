@@ -19,6 +19,7 @@ from radanon_node.markers.rules import RuleSet, load_rules
 from radanon_node.markers.text import TextDetector
 from radanon_node.settings import Config, ProfileSettings
 from radanon_node.tags.engine import Scrubber
+from radanon_node.tags.known import Memory
 from radanon_node.tags.pseudonyms import Pseudonyms
 
 
@@ -91,11 +92,15 @@ class Tools:
         ``auto``, ``cpu`` or ``cuda[:n]``.
     threads : int
         Threads the models may use in this process.
+    memory : Memory or None
+        Where it is kept what patients are known by; None hunts what an instance itself says.
     """
 
     def __init__(
-        self, key: bytes, weights: Path | None = None, weights_sha256: str | None = None, device: str = "auto", threads: int = 1
+        self, key: bytes, weights: Path | None = None, weights_sha256: str | None = None, device: str = "auto", threads: int = 1,
+        memory: Memory | None = None,
     ) -> None:
+        self.memory = memory
         self._key = key
         self._weights = (weights, weights_sha256)
         self._device = device

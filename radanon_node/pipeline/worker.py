@@ -43,6 +43,7 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     spool = Spool(config.spool_dir)
     ledger = Ledger(config.ledger_url, key, spool, config.worker.attempts)
     tools = Tools.load(config, key, _threads(config))
+    tools.memory = ledger
     try:
         tools.warm()
     except ConfigError as error:

@@ -156,7 +156,9 @@ _BEYOND = """\
 - Names of persons, addresses of servers, order numbers and UIDs of instances that Table E.1-1 does not list are treated as the
   supplement says (marked *supplement* below).
 - Patient ID and Patient's Name become the same keyed pseudonym, or the one of the site's table; they are added where they were missing.
-- Every text that is kept, listed or not, is looked through for this instance's own identifiers: names of patient and staff in any
+- Every text that is kept, listed or not, is looked through for this instance's own identifiers and, by
+  default, those known from the patient's other instances (`pseudonyms.remember_identifiers`; sealed in the ledger, for a folder within the
+  run): names of patient and staff in any
   spelling, IDs, dates, the institution. Text in no declared character set becomes ASCII.
 - Ages above 89 years that are kept are given as 90 years.
 - Where the table's own rows would break the IOD: the owner of an animal (2297, 2299; X) becomes empty, since animals require it. Two

@@ -23,7 +23,7 @@ from radanon_node.tags.tables import profile_rows, vocabulary
 from radanon_node.tags.values import DUMMY_DATE, DUMMY_TEXT
 from radanon_node.tags.words import WORD, is_latin, plain, spellings
 
-__all__ = ["Identifiers", "Match", "collect"]
+__all__ = ["Identifiers", "Match", "collect", "from_values"]
 
 _STAND_INS = frozenset({plain(DUMMY_TEXT), "anonymized", "anonymous", "unknown", "none", "urn"})
 _NEVER_DAYS = frozenset({parse_date(DUMMY_DATE)})
@@ -73,7 +73,7 @@ def collect(dataset: Dataset) -> Identifiers:
     births: set[date] = set()
     uids: dict[str, str] = {}
     _walk(dataset, ["iso8859"], values, days, births, uids, 0)
-    base = _from_values(frozenset(values))
+    base = from_values(frozenset(values))
     return replace(
         base, days=frozenset(days - _NEVER_DAYS), birth_days=frozenset(births - _NEVER_DAYS),
         uids=uids,
@@ -118,7 +118,7 @@ def _walk(
 
 
 @lru_cache(maxsize=64)
-def _from_values(values: frozenset[tuple[str, str]]) -> Identifiers:
+def from_values(values: frozenset[tuple[str, str]]) -> Identifiers:
     """The tables for a set of (value, kind); the same for all instances of a series, so kept."""
     made = _Builder()
     for text, kind in sorted(values):
@@ -127,7 +127,7 @@ def _from_values(values: frozenset[tuple[str, str]]) -> Identifiers:
                 made.name(part, kind)
             else:
                 made.identifier(part.strip(), kind)
-    return Identifiers(made.words, made.weak, made.numbers, made.phrases, made.written)
+    return Identifiers(made.words, made.weak, made.numbers, made.phrases, made.written, values=values)
 
 
 class _Builder:

@@ -45,6 +45,8 @@ class Identifiers:
         Dates of birth, study and so on.
     uids : dict of str to str
         UID -> ``uid``, or ``device`` for those that name equipment.
+    values : frozenset of (str, str)
+        What words, numbers and phrases were made of: value as it stood there, and kind.
     """
 
     words: dict[str, str] = field(default_factory=dict, repr=False)
@@ -55,6 +57,7 @@ class Identifiers:
     days: frozenset[date] = field(default=frozenset(), repr=False)
     birth_days: frozenset[date] = field(default=frozenset(), repr=False)
     uids: dict[str, str] = field(default_factory=dict, repr=False)
+    values: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
 
     def matches(self, text: str) -> bool:
         """Whether `text` is, or holds, a part of an identifier: strong or weak, in any spelling.
@@ -174,14 +177,6 @@ class Identifiers:
             days=frozenset() if "date" in dropped else self.days - meant,
             birth_days=self.birth_days - meant,
             uids={uid: kind for uid, kind in self.uids.items() if kind not in dropped and uid not in whole},
-        )  # fmt: skip
-
-    def merged(self, other: Identifiers) -> Identifiers:
-        """These and `other`'s: what is known of a patient from earlier instances, hunted in this one too."""
-        return Identifiers(
-            words={**other.words, **self.words}, weak={**other.weak, **self.weak}, numbers={**other.numbers, **self.numbers},
-            phrases={**other.phrases, **self.phrases}, written={**other.written, **self.written}, days=self.days | other.days,
-            birth_days=self.birth_days | other.birth_days, uids={**other.uids, **self.uids},
         )  # fmt: skip
 
     def __str__(self) -> str:

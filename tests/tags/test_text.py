@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from radanon_node.tags.identifiers import Identifiers, collect
+from radanon_node.tags.known import Known
 from radanon_node.tags.text import clean, hunt
 
 
@@ -101,5 +102,5 @@ def test_hostile_text_costs_no_more_than_its_length(known, text):
 def test_what_earlier_instances_told_is_hunted_too(known):
     now = Dataset()
     now.PatientName = "Anonymous"
-    both = collect(now).merged(known)
+    both = Known.of(known).added_to(collect(now))
     assert clean("knee of Mueller", both) == "knee of" and not collect(now).matches("Mueller")
