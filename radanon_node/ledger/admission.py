@@ -13,6 +13,9 @@ from radanon_node.errors import Reason, StorageError
 from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.peek import numbers
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
+from radanon_node.ledger.seal import Seal
+from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.turns import Rounds
 from radanon_node.ledger.types import Admission, Arrival, State
 
 _RACES = 5
@@ -20,6 +23,10 @@ _RACES = 5
 
 class Admissions(Database):
     """The receiving side of the ledger."""
+
+    def __init__(self, url: str, seal: Seal | bytes, spool: Spool, attempts: int = 5) -> None:
+        super().__init__(url, seal, spool, attempts)
+        self._rounds = Rounds()
 
     def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
         """Take received instances in. When it returns, all of them are on stable storage: success may be answered.
@@ -61,6 +68,7 @@ class Admissions(Database):
             "route": arrival.route, "file": arrival.file, "size": arrival.size, "sop_class_uid": storable(arrival.sop_class_uid),
             "transfer_syntax_uid": storable(arrival.transfer_syntax_uid), "received_at": arrival.received_at,
             "identity": self.seal.encrypt(identity), "sop_index": self._sop_index(arrival.route, arrival.sop_instance_uid),
+            "round": self._rounds.next(f"{arrival.route}/{arrival.study or arrival.calling_ae}", arrival.priority),
         }
 
     def _sop_index(self, route: str, sop_instance_uid: str) -> bytes:
@@ -131,7 +139,7 @@ class Admissions(Database):
 
 
 def _admit(dialect: Any) -> Any:
-    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index")
+    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index", "round")
     return (dialect.insert(instances)
             .values(state=State.RECEIVED, due=now(), **{name: bindparam(name) for name in columns})
             .on_conflict_do_nothing(index_elements=["sop_index"], index_where=PRIMARY)
@@ -139,8 +147,8 @@ def _admit(dialect: Any) -> Any:
 
 
 def _conflict(dialect: Any) -> Any:
-    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index", "content",
-               "detail", "series_number", "instance_number")
+    columns = ("route", "file", "size", "sop_class_uid", "transfer_syntax_uid", "received_at", "identity", "sop_index", "round",
+               "content", "detail", "series_number", "instance_number")
     return (dialect.insert(instances)
             .values(state=State.QUARANTINED, reason=Reason.UID_CONFLICT, conflict=True, closed_at=now(),
                     **{name: bindparam(name) for name in columns})
