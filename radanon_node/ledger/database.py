@@ -14,8 +14,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
+from radanon_node.ledger.audit_chain import AuditChain, append
 from radanon_node.ledger.gate import Gate
-from radanon_node.ledger.schema import audit, instances, now, releases, tally
+from radanon_node.ledger.schema import instances, releases, tally
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.turns import Alternation
@@ -57,6 +58,7 @@ class Database:
         self._gate = Gate(Path(f"{self._engine.url.database}-turn"), _BUSY_S) if self._engine.dialect.name == "sqlite" else None
         with self._write() as connection:
             self.id = schema.prepare(connection, self.seal.check_value)
+        self._audit_chain = AuditChain(self.seal.chain_key, self.id)
         spool.bind(self.id)
 
     def close(self) -> None:
@@ -84,8 +86,8 @@ class Database:
 
     def _audit(self, connection: Connection, who: str, action: str, reason: str, instance_id: int | None = None,
                delivery_id: int | None = None) -> None:
-        connection.execute(insert(audit).values(at=now(), who=storable(who), action=action, reason=storable(reason),
-                                                instance_id=instance_id, delivery_id=delivery_id))
+        append(connection, self._audit_chain, {"who": storable(who), "action": storable(action), "reason": storable(reason),
+                                               "instance_id": instance_id, "delivery_id": delivery_id})
 
 
 def count_delivered(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:

@@ -219,48 +219,6 @@ finds = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-# What patients are known by (`patients.Patients`): hunted in their later instances.
-patients = Table(
-    "patients", metadata,
-    Column("patient_index", LargeBinary, primary_key=True),  # keyed HMAC of Patient ID and issuer
-    Column("version", BigInteger, nullable=False),
-    Column("identifiers", LargeBinary, nullable=False),  # sealed JSON
-    Column("seen_at", Double, nullable=False),
-)
-Index("patients_seen", patients.c.seen_at)
-
-# Where the text of each kind of device stands (`layouts.Layouts`); places and counts, no recognised text.
-layouts = Table(
-    "layouts", metadata,
-    Column("device", Text, primary_key=True),  # keyed token of modality, make, model, software, rows, columns
-    Column("description", LargeBinary, nullable=False),  # sealed JSON: those attributes, for the rule that may be made of it
-    Column("state", Text, nullable=False),
-    Column("instances", BigInteger, nullable=False),
-    Column("cells", JSON, nullable=False),  # how many instances had text in each cell of a coarse grid
-    Column("proposal", JSON(none_as_null=True)),  # boxes, pixels
-    Column("alarm", Text, nullable=False, server_default=""),
-    Column("alarms", BigInteger, nullable=False, server_default="0"),
-    Column("changed_at", Double, nullable=False),
-)
-Index("layouts_state", layouts.c.state, layouts.c.changed_at)
-
-# Which software each single device ran last: a new version may draw its text elsewhere.
-layout_units = Table(
-    "layout_units", metadata,
-    Column("unit", Text, primary_key=True),  # keyed token of make, model and serial number or station
-    Column("software", Text, nullable=False),  # keyed token
-    Column("changed_at", Double, nullable=False),
-)
-
-# How often burnt-in text was found, as counts; never the text.
-finds = Table(
-    "finds", metadata,
-    Column("route", Text, primary_key=True),
-    Column("device", Text, primary_key=True),
-    Column("what", Text, primary_key=True),
-    Column("count", BigInteger, nullable=False),
-)
-
 deliveries = Table(
     "deliveries", metadata,
     Column("id", Id, primary_key=True),
