@@ -192,8 +192,6 @@ class PseudonymSettings(Settings):
     prefix: str = Field("ANON", max_length=16, pattern=r"^[A-Za-z0-9_-]*$", description="Generated pseudonyms begin with it.")
     remember_identifiers: bool = Field(True, description="Keep, sealed in the ledger, what a patient's instances are identified by (names, "
                                        "IDs, staff, sites, dates), to hunt it in later instances; false keeps nothing.")
-    remember_identifiers: bool = Field(True, description="Keep, sealed in the ledger, what a patient's instances are identified by (names, "
-                                       "IDs, staff, sites, dates), to hunt it in later instances; false keeps nothing.")
 
 
 class ProfileSettings(Settings):

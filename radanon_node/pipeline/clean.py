@@ -32,8 +32,6 @@ from radanon_node.tags.engine import PixelFacts
 from radanon_node.tags.identifiers import Identifiers, collect
 from radanon_node.tags.known import Known, remembered
 from radanon_node.tags.pseudonyms import PatientKey, patient_key
-from radanon_node.tags.known import Known, remembered
-from radanon_node.tags.pseudonyms import PatientKey, patient_key
 
 T = TypeVar("T")
 
@@ -95,8 +93,6 @@ def clean_batch(received: Sequence[Received], policy: Policy, tools: Tools) -> l
             prepared[index] = ready
     with tools.watch.stage("recall"):
         recall(list(prepared.values()), policy, tools)
-    with tools.watch.stage("recall"):
-        recall(list(prepared.values()), policy, tools)
     try:
         detect_markers(list(prepared.values()), policy, tools)
     except Exception:  # noqa: BLE001  whose fault it was shows when each instance is looked at alone
@@ -148,33 +144,6 @@ def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
                 raise
             ready.image, ready.plan, ready.unseen = None, None, str(hold.reason)
     return ready
-
-
-def recall(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
-    """Add to each item's identifiers what the patient is known by from other instances, and keep what is new in these.
-
-    Raises
-    ------
-    StorageError
-        The memory does not answer: without it nothing is judged.
-    """
-    if tools.memory is None or not policy.profile.pseudonyms.remember_identifiers:
-        return
-    seen: dict[PatientKey, Known] = {}
-    patients: list[tuple[Prepared, PatientKey]] = []
-    last: tuple[object, ...] = ()
-    for item in items:
-        patient, own = patient_key(item.dataset), item.identifiers
-        if not remembered(patient):
-            continue
-        patients.append((item, patient))
-        # Instances of a series say the same: comparing is cheaper than merging.
-        if (patient, own.values, own.days, own.birth_days) != last:
-            last = (patient, own.values, own.days, own.birth_days)
-            seen[patient] = seen.get(patient, Known()).with_(Known.of(own))
-    known = tools.memory.exchange(seen)
-    for item, patient in patients:
-        item.identifiers = known[patient].added_to(item.identifiers)
 
 
 def recall(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
