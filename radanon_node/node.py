@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,6 +27,7 @@ import radanon_node
 from radanon_node import logs
 from radanon_node.bell import Bell
 from radanon_node.errors import ConfigError, StorageError
+from radanon_node.heartbeat import Heartbeat
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
@@ -146,7 +148,8 @@ class Node:
             version=radanon_node.__version__,
             pid=os.getpid(),
         )
-        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, stopping), name="housekeeping")
+        heartbeat = Heartbeat(self.config, ledger, self.roles, lambda: listener.associations if listener else 0)
+        housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, stopping, heartbeat), name="housekeeping")
         housekeeping.start()
         while not stopping.wait(0.5):
             self._watch(ledger, context)
@@ -158,6 +161,8 @@ class Node:
             event.set()
         self._join()
         housekeeping.join()
+        with suppress(StorageError):
+            heartbeat.end()
         ledger.close()
         spool.close()
         log.info("stopped")
@@ -233,10 +238,11 @@ class Node:
                 child.process.kill()
                 child.process.join()
 
-    def _housekeeping(self, ledger: Ledger, stopping: threading.Event) -> None:
-        """Purges originals whose deliveries are done, and rows and receipts whose retention is over."""
+    def _housekeeping(self, ledger: Ledger, stopping: threading.Event, heartbeat: Heartbeat) -> None:
+        """Purges originals whose deliveries are done, and rows and receipts whose retention is over; says that the node lives."""
         while not stopping.is_set():
             try:
+                heartbeat.beat()
                 after = _seconds(self.config.retention.originals) or 0.0
                 purged = ledger.purge(after)
                 while purged and not stopping.is_set():

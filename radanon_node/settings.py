@@ -5,6 +5,7 @@ The descriptions here are the configuration reference: ``docs/configuration.md``
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_TIME = r"([01]\d|2[0-3]):[0-5]\d"
+_SPAN = rf"{_TIME}-{_TIME}"
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -45,10 +48,17 @@ def _ae_title(value: str) -> str:
     return value
 
 
+def _send_window(value: str) -> str:
+    if not re.fullmatch(rf"{_SPAN}(\s*,\s*{_SPAN})*", value.strip()):
+        raise ValueError("must be times of day such as \"19:00-06:00\", several separated by commas")
+    return value.strip()
+
+
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+SendWindow = Annotated[str, AfterValidator(_send_window)]
 
 
 class Settings(BaseModel):
@@ -73,6 +83,7 @@ class NodeSettings(Settings):
                                   "Default: `secret.key` in data_dir. Back it up: without it no study can be continued.")
     log_format: Literal["console", "json"] = Field("console", description="How log events are written to stdout.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log.")
+    time_zone: str | None = Field(None, description="IANA name, as Europe/Berlin, that `send_window` goes by; null = that of the machine.")
     drain_timeout: Seconds = Field(30.0, description="How long SIGTERM waits for work in hand before it is left to the next start.")
 
     @property
@@ -114,6 +125,8 @@ class RouteSettings(Settings):
     ae_title: AETitle = Field(description="Called AE title that selects this route.")
     profile: str = Field(description="Name of an entry of `profiles`.")
     destinations: tuple[str, ...] = Field(min_length=1, description="Names of entries of `destinations`.")
+    priority: Literal["high", "normal", "low"] = Field(
+        "normal", description="Whose instances workers and destinations take first; every fourth claim takes the oldest, whatever its priority.")
     callers: tuple[Caller, ...] | None = Field(None, description="Callers let in on this route; null = as the listener says.")
 
 
@@ -133,6 +146,10 @@ class DestinationSettings(Settings):
     attempts: int = Field(10, ge=1, description="Tries of one instance the destination itself says no to (Axxx, Cxxx); an unreachable "
                           "destination costs none.")
     timeout: Seconds = Field(60.0, description="Seconds to wait for its answer to one request.")
+    send_window: SendWindow | None = Field(None, description="Only then it is sent to, by `node.time_zone`: \"19:00-06:00\", or several "
+                                           "separated by commas; null = always.")
+    max_instances_per_minute: float | None = Field(None, gt=0, description="Rate limit over all nodes of this ledger; null = none.")
+    max_mbit_per_second: float | None = Field(None, gt=0, description="Rate limit of the network, over all nodes of this ledger; null = none.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> DestinationSettings:
@@ -221,9 +238,21 @@ class WorkerSettings(Settings):
         return self
 
 
+class S3Settings(Settings):
+    endpoint: str | None = Field(None, pattern=r"^https?://[^/]+/?$", description="https://HOST:PORT of an S3-compatible store; null = Amazon's.")
+    region: str = Field("us-east-1", description="Its region; most other stores than Amazon's take any.")
+    credentials: Path | None = Field(None, description="File, readable by the node's user alone, with the lines access_key_id=... and "
+                                     "secret_access_key=...; null = AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment.")
+    path_style: bool = Field(True, description="Bucket in the path (most stores) or in the host name.")
+    encrypt: bool = Field(True, description="Seal every object with a key derived from the node's own: the store sees no pixel and no name.")
+    timeout: Seconds = Field(30.0, description="Seconds to wait for an answer; after that C-STORE is refused with 0xA700.")
+    staging: Path | None = Field(None, description="Folder where an instance lies while it comes in; null = data_dir/staging.")
+
+
 class LedgerSettings(Settings):
     url: str | None = Field(None, description="SQLAlchemy URL; null = sqlite in data_dir. postgresql+psycopg://... for many nodes.")
-    spool: str | None = Field(None, description="Folder of instance files; null = data_dir/spool.")
+    spool: str | None = Field(None, description="Folder of instance files, or s3://BUCKET/PREFIX; null = data_dir/spool.")
+    s3: S3Settings = Field(default_factory=lambda: S3Settings())
     upgrade: Literal["at_start", "by_command"] = Field("at_start", description="The ledger of an older release: a starting node upgrades it "
                                                        "(an SQLite file is copied first), or `radanon ledger upgrade` must.")
 
@@ -231,7 +260,20 @@ class LedgerSettings(Settings):
 class UserSettings(Settings):
     name: str = Field(min_length=1, max_length=64)
     role: Literal["viewer", "reviewer", "admin"] = "viewer"
-    password_hash: str = Field(description="As printed by `radanon hash-password`.")
+    password_hash: str | None = Field(None, description="As printed by `radanon hash-password`; null = this user comes in by `web.proxy` alone.")
+
+
+class ProxySettings(Settings):
+    addresses: tuple[str, ...] = Field(min_length=1, description="Addresses or networks of the reverse proxy; its headers are believed from there alone.")
+    user_header: str = Field("X-Remote-User", pattern=r"^[A-Za-z0-9-]+$", description="Header with the name of the user it has logged in.")
+    role: Literal["viewer", "reviewer", "admin"] | None = Field(
+        None, description="Role of users that `web.auth` does not name; null = they are refused.")
+
+    @model_validator(mode="after")
+    def _networks(self) -> ProxySettings:
+        for address in self.addresses:
+            ipaddress.ip_network(address, strict=False)
+        return self
 
 
 class WebSettings(Settings):
@@ -241,6 +283,9 @@ class WebSettings(Settings):
     auth: tuple[UserSettings, ...] = Field((), description="Users; without any only counts are shown, and only on the loopback.")
     tls: TlsSettings | None = None
     insecure: bool = Field(False, description="Allow plain HTTP off the loopback (behind a TLS proxy).")
+    proxy: ProxySettings | None = Field(None, description="A reverse proxy that logs users in and says who they are in a header.")
+    session: Seconds = Field(8 * 3600.0, description="After that long a log-in has to be repeated.")
+    idle: Seconds = Field(1800.0, description="So long without a request, too.")
 
 
 class MetricsSettings(Settings):
@@ -295,7 +340,7 @@ class Config(Settings):
         loopback = self.web.host in ("127.0.0.1", "::1", "localhost")
         if self.web.enabled and not loopback and self.web.tls is None and not self.web.insecure:
             problems.append("web.host: off the loopback needs web.tls, or web.insecure: true behind a TLS proxy")
-        if self.web.enabled and not loopback and not self.web.auth:
+        if self.web.enabled and not loopback and not self.web.auth and self.web.proxy is None:
             problems.append("web.auth: off the loopback needs at least one user")
         if problems:
             raise ValueError("\n".join(problems))
@@ -307,6 +352,9 @@ class Config(Settings):
 
     @property
     def spool_dir(self) -> Path:
+        """Where instance files lie on this machine; of a spool in an object store, those that are on their way there."""
+        if self.ledger.spool and self.ledger.spool.startswith("s3://"):
+            return self.ledger.s3.staging or self.node.data_dir / "staging"
         return Path(self.ledger.spool) if self.ledger.spool else self.node.data_dir / "spool"
 
     def route(self, ae_title: str) -> RouteSettings | None:

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from radanon_node.ledger.database import Database, count_delivered
 from radanon_node.ledger.faults import point
+from radanon_node.ledger.flow import EXPIRED
 from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
 from radanon_node.ledger.schema_review import samples
 from radanon_node.ledger.types import DeliveryState, State
@@ -111,8 +112,11 @@ class Retention(Database):
                 ids = [row.id for row in rows]
                 gone = connection.scalars(select(deliveries.c.destination).where(deliveries.c.instance_id.in_(ids),
                                                                                  deliveries.c.state == DeliveryState.DELIVERED))
-                count_delivered(connection, "destination", _negative(Counter(gone)))
+                delivered = Counter(gone)
+                count_delivered(connection, "destination", _negative(delivered))
+                count_delivered(connection, EXPIRED + "destination", delivered)
                 count_delivered(connection, "route", _negative(Counter(row.route for row in rows if row.state == State.DELIVERED)))
+                count_delivered(connection, EXPIRED + "route", Counter(row.route for row in rows))
                 connection.execute(delete(instances).where(instances.c.id.in_(ids)))
                 done += len(ids)
         if receipts_after is not None:
