@@ -213,6 +213,7 @@ layout_units = Table(
 # How often burnt-in text was found, as counts; never the text.
 finds = Table(
     "finds", metadata,
+    Column("day", Text, primary_key=True),  # YYYY-MM-DD, UTC
     Column("route", Text, primary_key=True),
     Column("device", Text, primary_key=True),
     Column("what", Text, primary_key=True),
