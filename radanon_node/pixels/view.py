@@ -44,7 +44,7 @@ def views(image: Image, index: int) -> list[GrayFrame]:
     """
     values = image.frame(index)
     if image.samples == 3:
-        return _colour(image, values)
+        return _from_rgb(rgb(image, values))
     if image.photometric == "PALETTE COLOR":
         return _palette(image, values)
     if image.description.bits_allocated == 1:
@@ -58,9 +58,9 @@ def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
     padding = display.numbers(dataset, "PixelPaddingValue")
     least, low, high, most = display.percentiles(values, padding[0] if padding else None, (0, 0.1, 99.9, 100))
     inverted = display.is_inverted(dataset, image.photometric)
-    table = _voi_table(image) if told.bits_allocated <= 16 and not told.floating else None
+    table = voi_table(image) if told.bits_allocated <= 16 and not told.floating else None
     if table is None:
-        bounds = _window_bounds(image)
+        bounds = window_bounds(image)
         # A window that shows nothing of this frame is no window.
         if bounds is None or bounds[0] >= most or bounds[1] <= least:
             bounds = low, max(high, low + 1e-6)
@@ -89,7 +89,7 @@ def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
     return found
 
 
-def _window_bounds(image: Image) -> tuple[float, float] | None:
+def window_bounds(image: Image) -> tuple[float, float] | None:
     """The stored values that Window Center and Width show black and white (PS3.3 C.11.2.1.2)."""
     dataset = image.instance.dataset
     found = display.window(dataset)
@@ -101,7 +101,7 @@ def _window_bounds(image: Image) -> tuple[float, float] | None:
     return (min(bounds), max(max(bounds), min(bounds) + 1e-6))
 
 
-def _voi_table(image: Image) -> NDArray[np.uint8] | None:
+def voi_table(image: Image) -> NDArray[np.uint8] | None:
     """The whole way to the screen as one table by bit pattern, where a Modality LUT or a VOI LUT is part of it."""
     dataset, told = image.instance.dataset, image.description
     modality_lut, voi_lut = display.lut_of(dataset, "ModalityLUTSequence"), display.lut_of(dataset, "VOILUTSequence")
@@ -151,12 +151,13 @@ def _eight_bit(image: Image, values: NDArray[Any]) -> NDArray[np.uint8]:
     return (values.view(np.uint16) >> max(image.bits_stored - 8, 0)).astype(np.uint8)
 
 
-def _colour(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+def rgb(image: Image, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """A colour frame's stored values as red, green and blue of 8 bits, shape (rows, columns, 3)."""
     shown = np.ascontiguousarray(_eight_bit(image, values))
     if image.photometric.startswith("YBR_") and image.photometric not in ("YBR_RCT", "YBR_ICT"):
         # OpenCV's order is Y, Cr, Cb.
         shown = np.asarray(cv2.cvtColor(np.ascontiguousarray(shown[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB), np.uint8)
-    return _from_rgb(shown)
+    return shown
 
 
 def _from_rgb(rgb: NDArray[np.uint8]) -> list[GrayFrame]:
@@ -171,6 +172,10 @@ def _palette(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
     found = display.palette(image.instance.dataset)
     if found is None:  # segmented or broken tables: the indices themselves still show text
         return [_ramped(image, values, float(values.min()), float(values.max()), False)]
-    first, colours = found
-    indices = np.clip(values.astype(np.int64) - first, 0, len(colours) - 1)
-    return _from_rgb(np.ascontiguousarray(colours[indices]))
+    return _from_rgb(palette_rgb(values, found))
+
+
+def palette_rgb(values: NDArray[Any], palette: tuple[int, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The colours that a palette (`display.palette`) gives to a frame's indices."""
+    first, colours = palette
+    return np.ascontiguousarray(colours[np.clip(values.astype(np.int64) - first, 0, len(colours) - 1)])
