@@ -197,7 +197,8 @@ class Association:
         if command.kind != cs.C_STORE_RQ:
             return MemorySink()
         assert self._request is not None
-        origin = Origin(self._request.called_ae, self._request.calling_ae)
+        route = self._shared.config.route(self._request.called_ae)
+        origin = Origin(self._request.called_ae, self._request.calling_ae, route.priority if route else "normal")
         return InstanceSink(self._shared.storing, origin, self._contexts[context_id], command)
 
     def _answer(self, stream: PduStream, message: Message) -> None:

@@ -24,7 +24,7 @@ from radanon_node.ledger.types import Admission, Arrival
 from radanon_node.network.admission import Admitter
 from radanon_node.network.command_set import Command
 from radanon_node.network.contexts import Context, is_uid
-from radanon_node.network.peek import HEAD, NotADataSet, peek
+from radanon_node.network.peek import HEAD, NotADataSet, peek, study_hint
 from radanon_node.network.writeback import Writeback
 
 # PS3.7 Annex C: also answers to C-STORE (9.1.1.1.9).
@@ -43,6 +43,7 @@ class Origin:
 
     route: str
     calling_ae: str
+    priority: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class InstanceSink:
         self._writeback = Writeback(0)
         self._head: bytearray | None = bytearray()  # None once it has told all it can
         self._look_again = 0
+        self._study = ""
         self._size = 0
         self._refusal = self._check_request(context.abstract_syntax)
 
@@ -211,6 +213,7 @@ class InstanceSink:
                 self._refuse(DATASET_MISMATCH, f"{name} of data set and request differ")
                 return
         if seen.complete or len(head) == HEAD:
+            self._study = study_hint(head, self._syntax)
             self._head = None
 
     def _keep(self) -> Admission:
@@ -222,7 +225,7 @@ class InstanceSink:
         admission = self._storing.admitter.admit(Arrival(
             file=incoming.name, size=incoming.size, route=self._origin.route, calling_ae=self._origin.calling_ae,
             sop_class_uid=self._request.sop_class_uid, sop_instance_uid=self._request.sop_instance_uid,
-            transfer_syntax_uid=self._syntax, received_at=time.time()))
+            transfer_syntax_uid=self._syntax, received_at=time.time(), study=self._study, priority=self._origin.priority))
         point("listener.after_admit")
         return admission
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from radanon_node.network.peek import HEAD, NotADataSet, peek
+from radanon_node.network.peek import HEAD, NotADataSet, peek, study_hint
 from tests.network.kit import CT, EXPLICIT, IMPLICIT, encoded, make_instance
 
 BIG, DEFLATED, JPEG = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
@@ -52,6 +52,16 @@ def test_a_missing_uid_is_seen_to_be_missing(syntax: str) -> None:
     del instance.SOPInstanceUID
     seen = peek(encoded(instance, syntax), syntax)
     assert (seen.sop_class_uid, seen.sop_instance_uid, seen.complete) == (CT, None, True)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_the_study_is_found_to_share_turns_by(syntax: str) -> None:
+    instance = make_instance(100)
+    instance.StudyInstanceUID = "1.2.840.77.1"
+    assert study_hint(encoded(instance, syntax), syntax) == "1.2.840.77.1"
+    del instance.StudyInstanceUID
+    assert study_hint(encoded(instance, syntax), syntax) == ""
+    assert study_hint(b"\x20\x00\x0d\x00UI", EXPLICIT) == ""
 
 
 def test_a_deflated_data_set_is_looked_into() -> None:
