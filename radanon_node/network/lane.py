@@ -30,6 +30,7 @@ BATCH = 32
 _POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen,
 _IDLE_POLL_S = 3.0  # after that long
 _IDLE_S = 10.0  # without work
+_GATHER_S = 0.25  # claims that find little are so far apart: a claim costs as much for one instance as for a batch
 _LINGER_S = 2.0  # an association is kept open that long for the next batch,
 _LINGER_POLL_S = 0.25  # unless another lane wants one meanwhile
 _FLUSH_S = 2.0  # what a slow destination has taken is written down at least that often
@@ -128,6 +129,7 @@ class Lane:
         permitted = self._health.permit(BATCH)
         if not permitted:
             return False
+        began = time.monotonic()
         try:
             items = self._services.ledger.claim_deliveries(self._services.owner, self._name, permitted, LEASE_S)
             if not items:
@@ -139,6 +141,8 @@ class Lane:
                 self._deliver(items)
         finally:
             self._health.nothing()
+        if 1 < permitted and len(items) < permitted:
+            self._bell.sleep(began + _GATHER_S - time.monotonic())
         return True
 
     def _deliver(self, items: Sequence[DeliveryItem]) -> None:

@@ -39,7 +39,7 @@ Cleaner: TypeAlias = Callable[[Sequence[Received], Policy], list[Released | Quar
 
 _POLL_S = 1.0
 _GATHER_S = 0.25  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
-_BATCH_S = 2.0  # about so much work is claimed at once, so that the other workers have something of a burst of films too
+_BATCH_S = 1.0  # so much processor time at once, so that the other workers have something of a burst of films too
 _BATCH_BYTES = 256 * 2**20
 _RETRY_FIRST_S, _RETRY_MOST_S = 2.0, 300.0
 
@@ -90,7 +90,7 @@ class Worker:
         while not stop.is_set():
             # Cleared before looking: what comes in after the look sets it again.
             wake.clear()
-            began = time.monotonic()
+            began, used = time.monotonic(), time.process_time()
             try:
                 worked = self.work(stop, released)
                 pause = 0.0
@@ -104,7 +104,7 @@ class Worker:
                 wake.wait(_POLL_S)
             elif self._all_taken and seconds < _GATHER_S:
                 stop.wait(_GATHER_S - seconds)
-            self._pace.note(worked, seconds)
+            self._pace.note(worked, time.process_time() - used)
 
     def work(self, stop: Signal, released: Signal) -> int:
         """Claim and finish one batch; returns how many instances were claimed.
@@ -274,7 +274,7 @@ class Pace:
     >>> pace.note(4, 0.04)
     >>> pace.limit
     16
-    >>> pace.note(16, 8.0)
+    >>> pace.note(16, 4.0)
     >>> pace.limit
     4
     """
@@ -284,7 +284,7 @@ class Pace:
         self.limit = min(most, 4)
 
     def note(self, count: int, seconds: float) -> None:
-        """`count` instances took `seconds` from claim to outcome."""
+        """`count` instances took `seconds` of processor time, which unlike the clock says nothing about the machine's other work."""
         if count:
             fitting = int(_BATCH_S * count / max(seconds, 1e-6))
             # Growing by steps: one quick instance says little about the next.
