@@ -1,43 +1,40 @@
-"""The pages: counts for everybody who may see the port, quarantine and deliveries after log-in; health and metrics for monitoring."""
+"""The web application of a node: the pages put together, security headers on every answer, the server."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
+from http import HTTPStatus
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.templating import Jinja2Templates
 
-import radanon_node
 from radanon_node.errors import StorageError
 from radanon_node.ledger.ledger import Ledger
-from radanon_node.reasons import REASON_HELP
-from radanon_node.settings import Config, UserSettings
-from radanon_node.status import full_status
-from radanon_node.web.auth import SESSION_SECONDS, Sessions
-from radanon_node.web.metrics import exposition
+from radanon_node.settings import Config
+from radanon_node.web.overview import Overview
+from radanon_node.web.review import ReviewPages
+from radanon_node.web.site import HERE, Site
 
-_HERE = Path(__file__).parent
-_COOKIE = "radanon_session"
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_PAGE_ROWS = 200
 
 
 class Pages:
-    """The request handlers of one node.
+    """The pages of one node.
 
     Parameters
     ----------
@@ -48,97 +45,37 @@ class Pages:
     """
 
     def __init__(self, config: Config, ledger: Ledger, key: bytes) -> None:
-        self._config, self._ledger = config, ledger
-        self._sessions = Sessions(key, config.web.auth)
-        self._templates = Jinja2Templates(_HERE / "templates")
+        self.site = Site(config, ledger, key)
 
     def app(self) -> Starlette:
-        routes = [
-            Route("/", self.overview),
-            Route("/status.json", self.status_json),
-            Route("/quarantine", self.quarantine),
-            Route("/deliveries", self.deliveries),
-            Route("/login", self.login, methods=["GET", "POST"]),
-            Route("/logout", self.logout, methods=["POST"]),
-            Route("/healthz", self.health),
-            Route("/readyz", self.ready),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
-        ]
-        if self._config.metrics.enabled:
-            routes.append(Route("/metrics", self.metrics))
-        app = Starlette(routes=routes, exception_handlers={StorageError: _unavailable})
-        app.add_middleware(BaseHTTPMiddleware, dispatch=_secure)
+        routes = [*Overview(self.site).routes(), *ReviewPages(self.site).routes(),
+                  Mount("/static", StaticFiles(directory=HERE / "static"))]
+        app = Starlette(routes=routes, exception_handlers={StorageError: _unavailable, HTTPException: self._refused})
+        app.add_middleware(BaseHTTPMiddleware, dispatch=self._secure)
         return app
 
-    async def overview(self, request: Request) -> Response:
-        return self._page(request, "overview.html", status=await self._status())
+    def close(self) -> None:
+        """End the process that opens pictures."""
+        self.site.viewer.close()
 
-    async def status_json(self, request: Request) -> Response:
-        return JSONResponse(await self._status())
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        title = HTTPStatus(error.status_code).phrase.capitalize()
+        if "text/html" not in request.headers.get("accept", "text/html"):
+            return PlainTextResponse(f"{error.detail}\n", error.status_code)
+        return self.site.page(request, "error.html", error.status_code, title=title, detail=error.detail)
 
-    async def quarantine(self, request: Request) -> Response:
-        if self._user(request) is None:
-            return RedirectResponse("/login", 303)
-        entries = await run_in_threadpool(self._ledger.quarantine_list, limit=_PAGE_ROWS)
-        return self._page(request, "quarantine.html", entries=entries, help=REASON_HELP)
-
-    async def deliveries(self, request: Request) -> Response:
-        if self._user(request) is None:
-            return RedirectResponse("/login", 303)
-        entries = await run_in_threadpool(self._ledger.deliveries_list, limit=_PAGE_ROWS)
-        return self._page(request, "deliveries.html", entries=entries)
-
-    async def login(self, request: Request) -> Response:
-        if request.method == "GET":
-            return self._page(request, "login.html", failed=False)
-        form = await request.form()
-        address = request.client.host if request.client else ""
-        cookie = await run_in_threadpool(self._sessions.log_in, str(form.get("name", "")), str(form.get("password", "")), address)
-        if cookie is None:
-            return self._page(request, "login.html", failed=True, status_code=403)
-        answer = RedirectResponse("/", 303)
-        secure = self._config.web.tls is not None
-        answer.set_cookie(_COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
+    async def _secure(self, request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Security headers on every answer; forms only from our own pages (the cookie is SameSite=Strict besides)."""
+        origin = request.headers.get("origin")
+        if request.method not in ("GET", "HEAD") and origin is not None and origin.split("//", 1)[-1] != request.headers.get("host"):
+            return PlainTextResponse("cross-site request refused\n", 403)
+        answer = await handle(request)
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        if self.site.config.web.tls is not None:
+            answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         return answer
-
-    async def logout(self, request: Request) -> Response:
-        answer = RedirectResponse("/", 303)
-        answer.delete_cookie(_COOKIE)
-        return answer
-
-    async def health(self, request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def ready(self, request: Request) -> Response:
-        """200 while the ledger answers and the disk is above its floor, else 503 and why."""
-        disk = (await self._status())["disk"]
-        if disk["free"] < disk["min_free"]:
-            return PlainTextResponse("disk below listener.min_free_disk\n", 503)
-        return PlainTextResponse("ready\n")
-
-    async def metrics(self, request: Request) -> Response:
-        return Response(exposition(await self._status()), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def _status(self) -> dict[str, Any]:
-        return await run_in_threadpool(full_status, self._config, self._ledger)
-
-    def _user(self, request: Request) -> UserSettings | None:
-        return self._sessions.user(request.cookies.get(_COOKIE))
-
-    def _page(self, request: Request, name: str, status_code: int = 200, **values: Any) -> Response:
-        context = {"user": self._user(request), "users": bool(self._config.web.auth), "version": radanon_node.__version__, **values}
-        return self._templates.TemplateResponse(request, name, context, status_code=status_code)
-
-
-async def _secure(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Security headers on every answer; forms only from our own pages (the cookie is SameSite=Strict besides)."""
-    origin = request.headers.get("origin")
-    if request.method == "POST" and origin is not None and origin.split("//", 1)[-1] != request.headers.get("host"):
-        return PlainTextResponse("cross-site request refused\n", 403)
-    answer = await handle(request)
-    for name, value in _HEADERS.items():
-        answer.headers.setdefault(name, value)
-    return answer
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
@@ -148,13 +85,17 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 def serve(config: Config, ledger: Ledger, key: bytes, stopped: Callable[[], bool]) -> None:
     """Serve the pages until `stopped` says so (asked twice a second)."""
     web = config.web
-    app = Pages(config, ledger, key).app()
+    pages = Pages(config, ledger, key)
+    # X-Forwarded-For is read by site.py, from the trusted proxy alone: uvicorn would believe it of the whole loopback.
     settings = uvicorn.Config(
-        app, web.host, web.port, log_config=None, access_log=False, server_header=False,
+        pages.app(), web.host, web.port, log_config=None, access_log=False, server_header=False, proxy_headers=False,
         ssl_certfile=str(web.tls.certificate) if web.tls else None,
         ssl_keyfile=str(web.tls.private_key) if web.tls else None,
     )  # fmt: skip
-    _Server(settings, stopped).run()
+    try:
+        _Server(settings, stopped).run()
+    finally:
+        pages.close()
 
 
 class _Server(uvicorn.Server):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from radanon_node.ledger.sampling import Residual
 
 
 class StatusCollector(Collector):
@@ -16,10 +18,14 @@ class StatusCollector(Collector):
     Parameters
     ----------
     status : mapping
+    residuals : sequence of Residual
+        Of the latest month; the label `device` is a keyed token.
+    paused : collection of str
+        Destinations that a person has paused.
     """
 
-    def __init__(self, status: Mapping[str, Any]) -> None:
-        self._status = status
+    def __init__(self, status: Mapping[str, Any], residuals: Sequence[Residual] = (), paused: Collection[str] = ()) -> None:
+        self._status, self._residuals, self._paused = status, residuals, paused
 
     def collect(self) -> Iterable[Metric]:
         instances = GaugeMetricFamily("radanon_instances", "Instances by route and state.", labels=["route", "state"])
@@ -32,6 +38,11 @@ class StatusCollector(Collector):
             for state in ("waiting", "delivered", "failed"):
                 deliveries.add_metric([name, state], row[state])
             up.add_metric([name], float(row["up"]))
+        halted = GaugeMetricFamily("radanon_destination_paused", "1 if a person has paused sending to it.", labels=["destination"])
+        for name in self._status["destinations"]:
+            halted.add_metric([name], float(name in self._paused))
+        yield from self._sampled()
+        yield halted
         yield instances
         yield deliveries
         yield up
@@ -42,8 +53,20 @@ class StatusCollector(Collector):
                                 value=self._status["disk"]["min_free"])
 
 
-def exposition(status: Mapping[str, Any]) -> bytes:
+    def _sampled(self) -> Iterable[Metric]:
+        labels = ["device", "month"]
+        looked = GaugeMetricFamily("radanon_sample_looked", "Released instances that a reviewer has looked at.", labels=labels)
+        found = GaugeMetricFamily("radanon_sample_residual", "Of them, with identity left.", labels=labels)
+        upper = GaugeMetricFamily("radanon_residual_upper_bound", "Upper confidence bound of the share of released instances with identity "
+                                  "left (Clopper-Pearson).", labels=labels)
+        for row in self._residuals:
+            for family, value in ((looked, row.looked), (found, row.found), (upper, row.upper)):
+                family.add_metric([row.device, row.month], value)
+        yield from (looked, found, upper)
+
+
+def exposition(status: Mapping[str, Any], residuals: Sequence[Residual] = (), paused: Collection[str] = ()) -> bytes:
     """The metrics page in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(StatusCollector(status))
+    registry.register(StatusCollector(status, residuals, paused))
     return generate_latest(registry)
