@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := train,postgres,web,dev
+EXTRAS := train,postgres,web,docs,dev
 APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium libturbojpeg0
 
-.PHONY: setup demo test test-all lint serve weights bench clean
+.PHONY: setup demo test test-all lint serve weights docs wheel bench clean
 
 setup: $(VENV)/.ready
 
@@ -38,8 +38,17 @@ serve: setup
 weights: setup
 	sh scripts/train_weights.sh $(FILMS)
 
+# The documents as a site, in site/; nothing is fetched when it is read.
+docs: setup
+	$(BIN)/python scripts/generate_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# A wheel in dist/.
+wheel: setup
+	$(BIN)/python -m build --wheel --no-isolation
+
 bench: setup
 	$(BIN)/radanon bench
 
 clean:
-	rm -rf var demo-out runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf var demo-out runs site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

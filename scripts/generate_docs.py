@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that the code itself knows: the configuration reference and the list of quarantine reasons.
+"""Writes the parts of docs/ that the code itself knows: configuration reference, quarantine reasons, tables of the conformance statement.
 
 A test runs it and compares, so that neither can fall behind. Run it after changing settings.py or errors.py.
 """
@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from pydicom.charset import python_encoding
+from pydicom.uid import UID
+from pynetdicom.sop_class import _STORAGE_CLASSES
 
+import radanon_node
 from radanon_node.config import model_in
 from radanon_node.errors import WAIVABLE, Reason
+from radanon_node.network import contexts
 from radanon_node.reasons import REASON_HELP
 from radanon_node.settings import Config
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+TEMPLATE = Path(__file__).resolve().parent / "conformance.template.md"
 
 
 def main() -> int:
@@ -30,7 +36,7 @@ def main() -> int:
 
 def documents() -> dict[str, str]:
     """File name below docs/ -> its text."""
-    return {"configuration.md": configuration(), "quarantine-reasons.md": reasons()}
+    return {"configuration.md": configuration(), "quarantine-reasons.md": reasons(), "conformance.md": conformance()}
 
 
 def configuration() -> str:
@@ -81,6 +87,36 @@ def reasons() -> str:
     ]  # fmt: skip
     lines += [f"| `{reason}` | {REASON_HELP[reason]} | {'yes' if reason in WAIVABLE else 'no'} |" for reason in Reason]
     return "\n".join(lines) + "\n"
+
+
+def conformance() -> str:
+    newer = {str(uid): keyword for keyword, uid in _STORAGE_CLASSES.items()}
+
+    def sop_class(uid: str) -> str:
+        name = UID(uid).name
+        return newer.get(uid, uid) if name == uid else name
+
+    classes = sorted((sop_class(uid), uid) for uid in contexts.STORAGE_SOP_CLASSES)
+    syntaxes = sorted((UID(uid).name, uid) for uid in contexts.TRANSFER_SYNTAXES)
+    character_sets = [name for name in python_encoding if name]
+    values = {
+        "storage_count": str(len(classes)),
+        "implementation_class": radanon_node.IMPLEMENTATION_CLASS_UID,
+        "implementation_version": radanon_node.IMPLEMENTATION_VERSION_NAME,
+        "application_context": contexts.APPLICATION_CONTEXT,
+        "sop_classes": _uid_table("SOP class", [("Verification", contexts.VERIFICATION), *classes,
+                                               ("Storage Commitment Push Model (option)", contexts.STORAGE_COMMITMENT)]),
+        "transfer_syntaxes": _uid_table("transfer syntax", syntaxes),
+        "character_sets": "Read: the default repertoire, " + ", ".join(f"`{name}`" for name in character_sets) + ".",
+    }  # fmt: skip
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace("{{" + name + "}}", value)
+    return text
+
+
+def _uid_table(kind: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([f"| {kind} | UID |", "|---|---|", *(f"| {name} | {uid} |" for name, uid in rows)])
 
 
 if __name__ == "__main__":

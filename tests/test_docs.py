@@ -17,7 +17,7 @@ generate_docs = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(generate_docs)
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "quarantine-reasons.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "quarantine-reasons.md", "conformance.md"])
 def test_the_generated_documents_are_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == generate_docs.documents()[name], "run scripts/generate_docs.py"
 
