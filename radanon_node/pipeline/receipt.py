@@ -9,7 +9,7 @@ import radanon_node
 from radanon_node.pipeline.policy import PixelPlan
 from radanon_node.pipeline.released import digest_of
 from radanon_node.pipeline.tools import Policy, Tools
-from radanon_node.pipeline.types import Received, Region
+from radanon_node.pipeline.types import Received, Region, Stamp
 from radanon_node.pixels.instance import Instance
 from radanon_node.pixels.redact import Redacted
 
@@ -66,4 +66,14 @@ def describe_region(region: Region) -> dict[str, Any]:
         "source": str(region.source),
         "why": region.why,
         "masked": region.mask is not None,
+        **({"drawn": _describe_stamp(region.stamp)} if region.stamp is not None else {}),
+    }
+
+
+def _describe_stamp(stamp: Stamp) -> dict[str, Any]:
+    """The letter that the program itself has drawn: no recognised text but one of the profile's list."""
+    box = stamp.box
+    return {
+        "letter": stamp.letter, "box": [box.x0, box.y0, box.x1, box.y1], "turn": round(stamp.turn, 1), "mirrored": stamp.mirrored,
+        "dark": stamp.dark,
     }

@@ -101,6 +101,30 @@ class Detection:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A letter to be drawn anew inside a blackened region.
+
+    Parameters
+    ----------
+    letter : str
+        One capital of the profile's list.
+    box : Box
+        What is painted: the place and size of the letter that was there.
+    turn : float
+        Degrees clockwise by which it lay, after mirroring.
+    mirrored : bool
+    dark : bool
+        Dark on a bright plate, as a letter cut out of lead; else bright on the black region.
+    """
+
+    letter: str
+    box: Box
+    turn: float = 0.0
+    mirrored: bool = False
+    dark: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
     """A judged part of the picture: to be blacked out, or kept and why.
@@ -120,6 +144,8 @@ class Region:
         The frames concerned, 0-based; None means all.
     mask : ndarray of bool, shape (box.height, box.width), or None
         Pixels of the box that are meant; None means the whole box.
+    stamp : Stamp or None
+        A clean letter drawn over the blackened pixels of this region.
     """
 
     box: Box
@@ -130,6 +156,7 @@ class Region:
     why: str = ""
     frames: tuple[int, ...] | None = None
     mask: NDArray[np.bool_] | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.pipeline.types import Box, Region, Verdict
+from radanon_node.pipeline.types import Box, Region, Stamp, Verdict
+from radanon_node.pixels.stamp import bright_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,10 +23,13 @@ class Area:
         Inside the frame, not empty.
     mask : ndarray of bool, shape (box.height, box.width), or None
         None means the whole box.
+    bright : bool
+        Set to the bright value, not to the fill: the pixels of a letter drawn anew. Lies inside another area and comes after it.
     """
 
     box: Box
     mask: NDArray[np.bool_] | None
+    bright: bool = False
 
 
 def areas_of(regions: Sequence[Region], rows: int, columns: int, frames: int) -> dict[int, list[Area]]:
@@ -50,6 +54,7 @@ def areas_of(regions: Sequence[Region], rows: int, columns: int, frames: int) ->
         its box: what was meant is then unknown.
     """
     found: dict[int, list[Area]] = {}
+    stamped: dict[int, list[Area]] = {}
     for region in regions:
         if region.verdict is not Verdict.REDACT:
             continue
@@ -66,7 +71,22 @@ def areas_of(regions: Sequence[Region], rows: int, columns: int, frames: int) ->
             if not 0 <= number < frames:
                 raise HoldInstance(Reason.INTERNAL_ERROR, "a region names a frame that does not exist")
             found.setdefault(number, []).append(Area(box, mask))
+            if region.stamp is not None:
+                stamped.setdefault(number, []).append(_stamped(region.stamp, box, mask))
+    for number, areas in stamped.items():
+        found[number] += areas
     return found
+
+
+def _stamped(stamp: Stamp, box: Box, mask: NDArray[np.bool_] | None) -> Area:
+    """The bright pixels of a stamp as far as they lie in what is blackened."""
+    bright = np.zeros((box.height, box.width), np.bool_)
+    shared = stamp.box.intersection(box)
+    if shared.width > 0 and shared.height > 0:
+        x, y = shared.x0 - stamp.box.x0, shared.y0 - stamp.box.y0
+        part = bright_pixels(stamp)[y : y + shared.height, x : x + shared.width]
+        bright[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] = part
+    return Area(box, bright if mask is None else bright & mask, bright=True)
 
 
 def bands(areas: Sequence[Area]) -> list[tuple[int, int]]:

@@ -13,9 +13,10 @@ from radanon_node.pixels import native
 from radanon_node.pixels.areas import Area, bands, touched
 from radanon_node.pixels.codec import Image
 from radanon_node.pixels.description import Description
+from radanon_node.pixels.fill import Paint
 
 
-def redact_native(image: Image, areas: dict[int, list[Area]], fill: Sequence[float]) -> tuple[list[Buffer], bool]:
+def redact_native(image: Image, areas: dict[int, list[Area]], paint: Paint) -> tuple[list[Buffer], bool]:
     """The value with `areas` filled, hidden bits cleared and nothing behind the last pixel.
 
     Parameters
@@ -23,8 +24,8 @@ def redact_native(image: Image, areas: dict[int, list[Area]], fill: Sequence[flo
     image : Image
         With native pixels.
     areas : dict of int to list of Area
-    fill : sequence of float
-        Stored value per component.
+    paint : Paint
+        Stored values per component.
 
     Returns
     -------
@@ -38,7 +39,7 @@ def redact_native(image: Image, areas: dict[int, list[Area]], fill: Sequence[flo
     chunks: list[Buffer] = []
     cleaned = False
     if told.bits_allocated == 1:
-        chunks = _one_bit(image, areas, int(fill[0]))
+        chunks = _one_bit(image, areas, paint)
     else:
         size = native.frame_bits(told) // 8
         for index in range(image.frames):
@@ -47,9 +48,9 @@ def redact_native(image: Image, areas: dict[int, list[Area]], fill: Sequence[flo
             if hidden:
                 cleaned = True
                 block: Buffer = _cells(image, index).tobytes()
-                chunks += _with_areas(block, 0, size, image, areas.get(index, []), fill)
+                chunks += _with_areas(block, 0, size, image, areas.get(index, []), paint)
             elif index in areas:
-                chunks += _with_areas(data, start, size, image, areas[index], fill)
+                chunks += _with_areas(data, start, size, image, areas[index], paint)
             else:
                 chunks.append(data[start : start + size])
     if native.is_swapped(image.pixels, told, image.instance.transfer_syntax.little_endian):
@@ -82,28 +83,26 @@ def _cell_fill(told: Description, fill: Sequence[float], little: bool) -> NDArra
 
 
 def _with_areas(
-    data: Buffer, start: int, size: int, image: Image, areas: Sequence[Area], fill: Sequence[float]
+    data: Buffer, start: int, size: int, image: Image, areas: Sequence[Area], paint: Paint
 ) -> list[Buffer]:
     """The frame of `size` bytes at `start` in pieces, the rows under `areas` copied and filled."""
     told, view = image.description, memoryview(data)
-    cells = _cell_fill(told, fill, image.instance.transfer_syntax.little_endian)
-    if told.packed_422:
-        planes, width, values = 1, told.columns // 2, cells[[0, 0, 1, 2]]
-    elif told.planar and told.samples > 1:
-        planes, width, values = told.samples, told.columns, cells
-    else:
-        planes, width, values = 1, told.columns, cells
-    per_pixel = len(values) // planes
-    row_bytes = width * per_pixel * cells.dtype.itemsize
+    little = image.instance.transfer_syntax.little_endian
+    cells = {area.bright: _cell_fill(told, paint.of(area), little) for area in areas}
+    pattern = [0, 0, 1, 2] if told.packed_422 else list(range(told.samples))
+    planes, width = (told.samples if told.planar and not told.packed_422 else 1), told.columns // (2 if told.packed_422 else 1)
+    per_pixel = len(pattern) // planes
+    row_bytes = width * per_pixel * (told.bits_allocated // 8)
     chunks: list[Buffer] = []
     for plane in range(planes):
         base = start + plane * told.rows * row_bytes
-        value = values[plane * per_pixel : (plane + 1) * per_pixel]
+        value = {bright: cell[pattern[plane * per_pixel : (plane + 1) * per_pixel]] for bright, cell in cells.items()}
         at = 0
         for top, bottom in bands(areas):
             if top > at:
                 chunks.append(view[base + at * row_bytes : base + top * row_bytes])
-            band = np.frombuffer(view[base + top * row_bytes : base + bottom * row_bytes], cells.dtype).copy()
+            kind = next(iter(cells.values())).dtype
+            band = np.frombuffer(view[base + top * row_bytes : base + bottom * row_bytes], kind).copy()
             _fill(band.reshape(bottom - top, width, per_pixel), top, areas, value, told.packed_422)
             chunks.append(band.tobytes())
             at = bottom
@@ -112,14 +111,14 @@ def _with_areas(
     return chunks
 
 
-def _fill(band: NDArray[Any], top: int, areas: Sequence[Area], value: NDArray[Any], packed: bool) -> None:
+def _fill(band: NDArray[Any], top: int, areas: Sequence[Area], values: dict[bool, NDArray[Any]], packed: bool) -> None:
     rows, width, _ = band.shape
     for area in areas:
         box = area.box
         if not top <= box.y0 < top + rows:
             continue
         first, last = (box.x0 // 2, (box.x1 + 1) // 2) if packed else (box.x0, box.x1)
-        part = band[box.y0 - top : box.y1 - top, first:last]
+        part, value = band[box.y0 - top : box.y1 - top, first:last], values[area.bright]
         if area.mask is None:
             part[...] = value
         elif packed:
@@ -129,7 +128,7 @@ def _fill(band: NDArray[Any], top: int, areas: Sequence[Area], value: NDArray[An
             part[area.mask] = value
 
 
-def _one_bit(image: Image, areas: dict[int, list[Area]], value: int) -> list[Buffer]:
+def _one_bit(image: Image, areas: dict[int, list[Area]], paint: Paint) -> list[Buffer]:
     """One-bit frames follow each other bit by bit: eight of them begin and end on whole bytes."""
     told, data = image.description, image.native_data
     bits = native.frame_bits(told)
@@ -145,7 +144,7 @@ def _one_bit(image: Image, areas: dict[int, list[Area]], value: int) -> list[Buf
             frame = cells[(index - first) * bits : (index - first + 1) * bits].reshape(told.rows, told.columns)
             for area in areas.get(index, []):
                 part = frame[area.box.y0 : area.box.y1, area.box.x0 : area.box.x1]
-                part[area.mask if area.mask is not None else ...] = value
+                part[area.mask if area.mask is not None else ...] = int(paint.of(area)[0])
         cells[(group.stop - first) * bits :] = 0
         chunks.append(np.packbits(cells, bitorder="little").tobytes())
     return chunks

@@ -14,7 +14,7 @@ from radanon_node.pipeline.types import Region
 from radanon_node.pixels import native
 from radanon_node.pixels.areas import Area, areas_of, bands, touched
 from radanon_node.pixels.codec import Image
-from radanon_node.pixels.fill import fill_values
+from radanon_node.pixels.fill import Paint, paint_of
 from radanon_node.pixels.jpeg_blocks import cell_of, editable
 
 
@@ -32,6 +32,8 @@ class PixelProof:
         Frames that were decoded before and after and compared value by value.
     redacted_pixels : int
         Pixels that redaction was allowed to change, over all frames.
+    drawn_pixels : int
+        Those of them that are the bright pixels of letters drawn anew, each checked to be the stated one.
     grain : str
         ``pixels``, ``pairs`` (native 4:2:2) or ``blocks`` (JPEG edited in place): what changes together at the rim of a box.
     """
@@ -41,16 +43,18 @@ class PixelProof:
     decoded: int
     redacted_pixels: int
     grain: str
+    drawn_pixels: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For the receipt."""
         return {
             "outside": "equal",
-            "inside": "filled" if self.redacted_pixels else "none",
+            "inside": ("filled, letters drawn" if self.drawn_pixels else "filled") if self.redacted_pixels else "none",
             "frames": self.frames,
             "frames_identical_bytes": self.identical,
             "frames_compared_decoded": self.decoded,
             "redacted_pixels": self.redacted_pixels,
+            **({"drawn_pixels": self.drawn_pixels} if self.drawn_pixels else {}),
             "grain": self.grain,
         }
 
@@ -80,7 +84,7 @@ def prove(before: Image, after: Image, regions: Sequence[Region]) -> PixelProof:
     if (told.bits_stored, told.signed, told.floating) != (now.bits_stored, now.signed, now.floating):
         raise HoldInstance(Reason.PIXELS_CHANGED_OUTSIDE, "stored values have another meaning than before")
     areas = areas_of(regions, told.rows, told.columns, told.frames)
-    fill = fill_values(before, sorted(areas)) if areas else ()
+    paint = paint_of(before, areas) if areas else Paint(())
     identical = decoded = pixels = 0
     grain = "pixels"
     for index in range(told.frames):
@@ -93,15 +97,19 @@ def prove(before: Image, after: Image, regions: Sequence[Region]) -> PixelProof:
             if not np.array_equal(old, new, equal_nan=told.floating):
                 raise HoldInstance(Reason.PIXELS_CHANGED_OUTSIDE, f"frame {index + 1} was not to change and did")
             continue
-        step = editable(before, index) if before.codec is after.codec else None
+        drawn = any(area.bright for area in areas[index])
+        step = editable(before, index) if before.codec is after.codec and not drawn else None
         if step is not None:
             grain = "blocks"
             pixels += _compare_blocks(old, new, areas[index], step, index)
         else:
             if told.packed_422 and before.table is None:
                 grain = "pairs"
-            pixels += _compare(old, new, areas[index], (1, 2) if grain == "pairs" else (1, 1), fill, index)
-    return PixelProof(told.frames, identical, decoded, pixels, grain)
+            pixels += _compare(old, new, areas[index], (1, 2) if grain == "pairs" else (1, 1), paint, index)
+    drawn_pixels = sum(
+        int(np.count_nonzero(area.mask)) for parts in areas.values() for area in parts if area.bright and area.mask is not None
+    )
+    return PixelProof(told.frames, identical, decoded, pixels, grain, drawn_pixels)
 
 
 def _same_bytes(before: Image, after: Image, index: int) -> bool:
@@ -128,12 +136,11 @@ def _equal(first: memoryview, second: memoryview) -> bool:
 
 
 def _compare(
-    old: NDArray[Any], new: NDArray[Any], areas: Sequence[Area], cell: tuple[int, int], fill: Sequence[float], index: int
+    old: NDArray[Any], new: NDArray[Any], areas: Sequence[Area], cell: tuple[int, int], paint: Paint, index: int
 ) -> int:
     """Whole frame against whole frame: rows under a box with a mask, the others as they are."""
     rows, columns = old.shape[:2]
     floating = old.dtype.kind == "f"
-    wanted = np.asarray(fill if old.ndim == 3 else fill[0]).astype(old.dtype)
     redacted = at = 0
     for top, bottom in [*bands(areas), (rows, rows)]:
         if not np.array_equal(old[at:top], new[at:top], equal_nan=floating):
@@ -142,13 +149,15 @@ def _compare(
         if top == bottom:
             continue
         mask = touched(areas, rows, columns, cell, (top, bottom))
+        drawn = touched([area for area in areas if area.bright], rows, columns, cell, (top, bottom))
         if cell != (1, 1):
-            mask = mask.repeat(cell[1], axis=1)[:, :columns]
+            mask, drawn = (part.repeat(cell[1], axis=1)[:, :columns] for part in (mask, drawn))
         first, second = old[top:bottom], new[top:bottom]
         if not np.array_equal(first[~mask], second[~mask], equal_nan=floating):
             raise _changed(index)
-        if not (second[mask] == wanted).all():
-            raise _not_filled(index)
+        for part, value in ((mask & ~drawn, paint.black), (drawn, paint.bright)):
+            if part.any() and not (second[part] == np.asarray(value if old.ndim == 3 else value[0]).astype(old.dtype)).all():
+                raise _not_filled(index)
         redacted += int(np.count_nonzero(mask))
     return redacted
 

@@ -10,13 +10,13 @@ import blake3
 import numpy as np
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.pipeline.types import Buffer, Region
+from radanon_node.pipeline.types import Buffer, Region, Verdict
 from radanon_node.pixels import native, native_redact
 from radanon_node.pixels.areas import Area, areas_of, touched
 from radanon_node.pixels.codec import Image
 from radanon_node.pixels.elements import NewPixels, PixelElement, Pixels
 from radanon_node.pixels.encoders import CannotEncode, encode
-from radanon_node.pixels.fill import fill_values
+from radanon_node.pixels.fill import Paint, paint_of
 from radanon_node.pixels.jpeg_blocks import editable, redact_frame
 from radanon_node.pixels.syntaxes import DEFLATED_LITTLE, EXPLICIT_LITTLE, JPEG_2000, JPEG_LOSSLESS_SV1, JPEG_LS, Codec
 
@@ -33,6 +33,8 @@ _LOSSLESS = {
     Codec.HTJ2K: (Codec.JPEG_2000, JPEG_2000),
     Codec.HTJ2K_LOSSY: (Codec.JPEG_2000, JPEG_2000),
 }
+_NOTHING = Paint(())
+_STAMPED = "Side markers that could not be told from the text on them were blacked out and drawn anew: {}"
 _LOSSY_METHOD = {
     Codec.JPEG: "ISO_10918_1",
     Codec.JPEG_LS_LOSSY: "ISO_14495_1",
@@ -85,7 +87,7 @@ def passthrough(image: Image) -> Redacted:
     syntax = _plain_syntax(image)
     before = _digest(_original(image.pixels))
     if image.table is None:
-        chunks, cleaned = native_redact.redact_native(image, {}, (0,))
+        chunks, cleaned = native_redact.redact_native(image, {}, _NOTHING)
         spare = image.pixels.data[native.value_length(image.description) :]
         if not cleaned and len(spare) <= 1 and not any(spare):
             return Redacted(image.pixels, syntax, {}, "untouched", {"before": before, "after": before})
@@ -120,17 +122,19 @@ def redact(image: Image, regions: Sequence[Region]) -> Redacted:
     if not areas:
         return passthrough(image)
     before = _digest(_original(image.pixels))
-    fill = fill_values(image, sorted(areas))
+    paint = paint_of(image, areas)
     if image.table is None:
-        chunks, _ = native_redact.redact_native(image, areas, fill)
+        chunks, _ = native_redact.redact_native(image, areas, paint)
         pixels = NewPixels(image.pixels.tag, image.pixels.vr, chunks)
-        changes = _changes(image, fill)
+        changes = _changes(image, paint, regions)
         return Redacted(pixels, _plain_syntax(image), changes, "native", {"before": before, "after": _digest(chunks)})
-    steps = {index: editable(image, index) for index in areas}
+    # A drawn letter has no blocks: such a picture is coded anew, without loss.
+    drawn = any(area.bright for parts in areas.values() for area in parts)
+    steps = {index: None if drawn else editable(image, index) for index in areas}
     if all(step is not None for step in steps.values()):
-        streams = {index: redact_frame(image, index, areas[index], step, fill) for index, step in steps.items() if step}
-        return _assemble(image, streams, before, "jpeg_blocks", _changes(image, fill))
-    return _reencode(image, areas, before, "", fill)
+        streams = {index: redact_frame(image, index, areas[index], step, paint.black) for index, step in steps.items() if step}
+        return _assemble(image, streams, before, "jpeg_blocks", _changes(image, paint, regions))
+    return _reencode(image, areas, before, "", paint, regions)
 
 
 def _plain_syntax(image: Image) -> str:
@@ -196,23 +200,23 @@ def _assemble(image: Image, streams: dict[int, bytes], before: str, method: str,
 
 
 def _reencode(
-    image: Image, areas: dict[int, list[Area]], before: str, method: str, fill: Sequence[float] = ()
+    image: Image, areas: dict[int, list[Area]], before: str, method: str, paint: Paint = _NOTHING, regions: Sequence[Region] = ()
 ) -> Redacted:
     """Touched frames coded anew in the same lossless syntax, or all frames in the nearest one that is lossless."""
     codec, uid = _LOSSLESS[image.codec]
-    changes = _changes(image, fill) if areas else {}
+    changes = _changes(image, paint, regions) if areas else {}
     transform = _transform(image)
     try:
         if uid is None:
             wanted = [index for index in range(image.frames) if index in areas or _hides_in_values(image, index)]
-            streams = {index: _encoded(image, index, areas, fill, codec, transform) for index in wanted}
+            streams = {index: _encoded(image, index, areas, paint, codec, transform) for index in wanted}
             return _assemble(image, streams, before, method or "reencoded", changes)
-        chunks: list[Buffer] = [_encoded(image, index, areas, fill, codec, transform) for index in range(image.frames)]
+        chunks: list[Buffer] = [_encoded(image, index, areas, paint, codec, transform) for index in range(image.frames)]
         pixels = NewPixels(image.pixels.tag, "OB", chunks, (1,) * image.frames)
         photometric = "YBR_RCT" if codec is Codec.JPEG_2000 and transform else _upsampled(image.photometric)
     except CannotEncode:
         uid = EXPLICIT_LITTLE
-        chunks = [_filled(image, index, areas, fill).tobytes() for index in range(image.frames)]
+        chunks = [_filled(image, index, areas, paint).tobytes() for index in range(image.frames)]
         pixels = NewPixels(image.pixels.tag, "OW" if image.description.bits_allocated > 8 else "OB", chunks)
         photometric = _upsampled(image.photometric)
     changes |= _lossy_history(image)
@@ -242,19 +246,22 @@ def _upsampled(photometric: str) -> str:
     return photometric
 
 
-def _filled(image: Image, index: int, areas: dict[int, list[Area]], fill: Sequence[float]) -> np.ndarray[Any, Any]:
+def _filled(image: Image, index: int, areas: dict[int, list[Area]], paint: Paint) -> np.ndarray[Any, Any]:
     values = image.frame(index)
     if index in areas:
         values = values.copy()
-        mask = touched(areas[index], image.rows, image.columns)
-        values[mask] = np.asarray(fill if image.samples > 1 else fill[0]).astype(values.dtype)
+        for bright in (False, True):
+            parts = [area for area in areas[index] if area.bright == bright]
+            if parts:
+                value = paint.of(parts[0]) if image.samples > 1 else paint.of(parts[0])[0]
+                values[touched(parts, image.rows, image.columns)] = np.asarray(value).astype(values.dtype)
     return values
 
 
 def _encoded(
-    image: Image, index: int, areas: dict[int, list[Area]], fill: Sequence[float], codec: Codec, transform: bool
+    image: Image, index: int, areas: dict[int, list[Area]], paint: Paint, codec: Codec, transform: bool
 ) -> bytes:
-    return encode(codec, _filled(image, index, areas, fill), image.description, transform)
+    return encode(codec, _filled(image, index, areas, paint), image.description, transform)
 
 
 def _lossy_history(image: Image) -> dict[str, Any]:
@@ -275,17 +282,20 @@ def _lossy_history(image: Image) -> dict[str, Any]:
     return out
 
 
-def _changes(image: Image, fill: Sequence[float]) -> dict[str, Any]:
+def _changes(image: Image, paint: Paint, regions: Sequence[Region]) -> dict[str, Any]:
     """Attributes that must say that pixels were changed (PS3.3 C.7.6.1.1.2 and C.7.6.3.1)."""
     dataset = image.instance.dataset
     out: dict[str, Any] = {}
+    stamps = [region.stamp for region in regions if region.stamp is not None and region.verdict is Verdict.REDACT]
+    if stamps:
+        out["DerivationDescription"] = _STAMPED.format(", ".join(stamp.letter for stamp in stamps))
     try:
         kind = dataset.get("ImageType")
         values = [kind] if isinstance(kind, str) else [str(value) for value in kind or []]
         if values and values[0] != "DERIVED":
             out["ImageType"] = ["DERIVED", *values[1:]]
         if image.samples == 1 and not image.description.floating:
-            value = int(fill[0])
+            value = int(paint.black[0])
             for keyword, outside in (("SmallestImagePixelValue", min), ("LargestImagePixelValue", max)):
                 present = dataset.get(keyword)
                 if isinstance(present, int) and outside(present, value) != present:
