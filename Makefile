@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := train,postgres,web,docs,dev
+EXTRAS := train,postgres,s3,web,docs,dev
 APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium libturbojpeg0
 
 .PHONY: setup demo test test-all lint serve weights docs wheel bench clean

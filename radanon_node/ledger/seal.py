@@ -167,3 +167,8 @@ def dataset_offset(data: memoryview) -> int:
 
 def _subkey(key: bytes, label: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"radanon ledger: " + label).derive(key)
+
+
+def object_key(key: bytes) -> bytes:
+    """The subkey (32 bytes) that seals a spool's objects in an object store."""
+    return _subkey(key, b"objects")

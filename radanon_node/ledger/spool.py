@@ -69,6 +69,10 @@ class Spool:
             root.chmod(0o700)
             _sync_folder(root)
 
+    def require_free(self, min_free: int) -> None:
+        """From now on refuse new files below this free space."""
+        self._min_free = min_free
+
     def bind(self, ledger_id: str) -> None:
         """Tie the spool to one ledger for good: with any other, every file would be an orphan and the next sweep would remove it.
 
@@ -188,6 +192,10 @@ class Spool:
                     removed += _sweep_lane(lane, known)
         return removed
 
+    def tidy(self, known: Known) -> list[str]:
+        """Housekeeping beside `sweep`, of what only time can tell to be orphans; there are none in a folder."""
+        return []
+
     def rest(self) -> None:
         """Nobody sends at the moment: remove the empty files that are kept ready."""
         self._ready.drop()
@@ -224,6 +232,12 @@ class Spool:
                 file.abort()
             raise
         return files
+
+    def new_name(self, kind: str) -> str:
+        """A name in this process's lane that no file has."""
+        digit = secrets.randbelow(16)
+        shard, _ = (self._shards.get(kind) or self._make_lane(kind))[digit]
+        return f"{shard}/{digit:x}{secrets.token_hex(16)[1:]}.dcm"
 
     def _make_lane(self, kind: str) -> list[tuple[str, int]]:
         with self._lock:
