@@ -6,7 +6,7 @@ import math
 import pickle
 import types
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Checkpoint:
         Of the classes, empty where the file has none.
     state : dict of str to Tensor
         float32; loads strictly into ``YoloV5(size, nc, channels=channels)``.
+    verifier : dict of str to Tensor
+        Of the second stage (`markers.verifier_net`); empty where the file has none.
     """
 
     size: str
@@ -38,6 +40,7 @@ class Checkpoint:
     channels: int
     names: tuple[str, ...]
     state: dict[str, Tensor]
+    verifier: dict[str, Tensor] = field(default_factory=dict)
 
     def build(self) -> YoloV5:
         """The network with these weights, in evaluation mode."""
@@ -160,7 +163,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     like = [s for s, (d, w) in SIZES.items() if math.ceil(64 * w / 8) * 8 == first.shape[0] and max(round(6 * d), 1) == repeats]
     if not like:
         raise ConfigError(f"weights {path.name}: not one of the sizes {', '.join(SIZES)}")
-    found = Checkpoint(like[0], nc, int(first.shape[1]), _names(names), state)
+    second = held.get("verifier") if isinstance(held, dict) else None
+    verifier = {str(key): value for key, value in second.items() if isinstance(value, Tensor)} if isinstance(second, dict) else {}
+    found = Checkpoint(like[0], nc, int(first.shape[1]), _names(names), state, verifier)
     problems = _problems(found)
     if problems:
         raise ConfigError(f"weights {path.name}: {problems}")

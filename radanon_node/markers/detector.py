@@ -5,6 +5,7 @@ On a CPU it runs in ONNX Runtime, on CUDA in torch; both give the same boxes (te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 from radanon_node.errors import ConfigError, HoldInstance, Reason
 from radanon_node.markers.geometry import Placement, candidates, letterbox, place, suppress, to_film
 from radanon_node.markers.tiles import tiles_of
-from radanon_node.markers.weights import Weights, find_weights
+from radanon_node.markers.verifier import OnnxVerifier, Verifier
+from radanon_node.markers.weights import Weights, find_weights, verifier_of
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Source
 
 _OVERLAP = 0.6
 # Boxes of one film that reach the retention pass; far more than any film has markers, and it bounds the time of a noise film.
 _MOST = 300
+# No candidate below it reaches the second stage.
+_LOWEST = 0.01
 # A tile's box that lies this deep inside a whole-film box says nothing new.
 _COVERED = 0.8
 
@@ -35,9 +39,10 @@ class Engine(Protocol):
 class MarkerDetector:
     """Finds markers on frames of any size; see `load`."""
 
-    def __init__(self, weights: Weights | None, engine: Engine | None) -> None:
+    def __init__(self, weights: Weights | None, engine: Engine | None, verifier: Verifier | None = None) -> None:
         self._weights = weights
         self._engine = engine
+        self._verifier = verifier
 
     @classmethod
     def load(cls, weights: Path | None = None, sha256: str | None = None, device: str = "auto", threads: int = 2) -> MarkerDetector:
@@ -65,7 +70,7 @@ class MarkerDetector:
             Named weights missing or unreadable, hash different, no such device.
         """
         found = find_weights(weights, sha256)
-        return cls(found, None if found is None else _engine(found, device, threads))
+        return cls(found, *((None, None) if found is None else _engines(found, device, threads)))
 
     @property
     def model_hash(self) -> str:
@@ -104,7 +109,29 @@ class MarkerDetector:
             if frame.ndim != 2 or frame.dtype != np.uint8 or not frame.size:
                 raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "the marker detector needs a gray frame of 8 bits")
         floors = np.array(self._weights.thresholds if min_confidence is None else [min_confidence] * len(self._weights.kinds), np.float32)
-        size, stride = self._weights.input_size, self._weights.stride
+        if self._verifier is None:
+            return self.candidates(frames, floors)
+        # The least that a candidate can have and still pass with a second stage that is certain of it.
+        low = np.full(len(floors), max(float(floors.min()) ** 2, _LOWEST), np.float32)
+        return self._verified(frames, self.candidates(frames, low), floors)
+
+    def candidates(self, frames: Sequence[GrayFrame], floors: NDArray[np.float32], long_side: int | None = None) -> list[list[Detection]]:
+        """What the detector alone finds, without the second stage.
+
+        Parameters
+        ----------
+        frames : sequence of ndarray of uint8, shape (rows, columns)
+        floors : ndarray of float32, shape (classes,)
+        long_side : int or None
+            That frames are scaled to, instead of the weights' own.
+
+        Returns
+        -------
+        list of list of Detection
+            Per frame, best first.
+        """
+        assert self._weights is not None
+        size, stride = long_side or self._weights.input_size, self._weights.stride
         jobs = [(index, place(Box(0, 0, frame.shape[1], frame.shape[0]), size, stride)) for index, frame in enumerate(frames)]
         jobs += [(index, where) for index, frame in enumerate(frames) for where in tiles_of(frame, size, stride)]
         rows = self._run(frames, jobs)
@@ -112,6 +139,9 @@ class MarkerDetector:
             self._merge(frame, [(where, raw) for (owner, where), raw in zip(jobs, rows) if owner == index], floors)
             for index, frame in enumerate(frames)
         ]
+
+    def _verified(self, frames: Sequence[GrayFrame], found: list[list[Detection]], floors: NDArray[np.float32]) -> list[list[Detection]]:
+        return found
 
     def _run(self, frames: Sequence[GrayFrame], jobs: list[tuple[int, Placement]]) -> list[NDArray[np.float32]]:
         assert self._weights is not None and self._engine is not None
@@ -139,17 +169,29 @@ class MarkerDetector:
         return sorted(found, key=lambda item: -item.confidence)[:_MOST]
 
 
-def _engine(weights: Weights, device: str, threads: int) -> Engine:
+def _engines(weights: Weights, device: str, threads: int) -> tuple[Engine, Verifier | None]:
     # Importing torch costs seconds and hundreds of megabytes: only where there is a driver, or nothing else can run the file.
     cuda = device.startswith("cuda") or (device == "auto" and weights.torch_path is not None and Path("/dev/nvidiactl").exists())
     if not cuda and weights.path.suffix != ".pt":
         from radanon_node.markers.engine_onnx import OnnxEngine
 
-        return OnnxEngine(weights.path, threads)
+        engine = OnnxEngine(weights.path, threads)
+        return engine, _onnx_verifier(weights, engine.verifier_sha256, threads)
     if weights.torch_path is None:
         raise ConfigError(f"worker.device: {device} needs the weights as .pt beside {weights.path.name}, their hash named beside them")
     try:
         from radanon_node.markers.engine_torch import TorchEngine
     except ImportError:
         raise ConfigError(f"worker.device: {device} needs torch (the extra [cuda])") from None
-    return TorchEngine(weights.torch_path, len(weights.kinds), "cuda" if cuda and device == "auto" else device, threads)
+    torch = TorchEngine(weights.torch_path, len(weights.kinds), "cuda" if cuda and device == "auto" else device, threads)
+    return torch, torch.verifier
+
+
+def _onnx_verifier(weights: Weights, sha256: str, threads: int) -> Verifier | None:
+    """The second stage whose hash the weights file itself names."""
+    path = weights.verifier_path
+    if not sha256 and path is None:
+        return None
+    if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise ConfigError(f"worker.weights: {verifier_of(weights.path).name} is missing or not the one that belongs to {weights.path.name}")
+    return OnnxVerifier(path, len(weights.kinds), threads)

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
 
+VERIFIER_KEY = "verifier_sha256"
+"""Key of the graph's metadata under which the hash of its second stage stands."""
+
 
 class OnnxEngine:
     """Calls an exported YOLOv5; the answer for one input is bit for bit the same in every batch.
+
+    `verifier_sha256` is the hash of the second stage that belongs to it, empty for none.
 
     Parameters
     ----------
@@ -43,6 +48,7 @@ class OnnxEngine:
             raise ConfigError(f"worker.weights: {path.name} cannot be loaded: {type(error).__name__}") from None
         if len(source.shape) != 4 or source.shape[1] not in (1, 3):
             raise ConfigError(f"worker.weights: {path.name} does not take gray or colour pictures")
+        self.verifier_sha256: str = self._session.get_modelmeta().custom_metadata_map.get(VERIFIER_KEY, "")
         self._input = source.name
         self._channels = int(source.shape[1])
         self._fixed = source.shape[0] if isinstance(source.shape[0], int) else None

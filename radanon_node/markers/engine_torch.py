@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
 from radanon_node.markers.checkpoint import read_checkpoint
+from radanon_node.markers.verifier_net import TorchVerifier, build
 
 # cuDNN chooses its algorithm by batch size, and the last bits of a sum with it: every call has one of these sizes (the rest is
 # empty pictures), so that what is found on a film does not depend on its neighbours.
@@ -17,7 +18,7 @@ _BATCH = 16
 
 
 class TorchEngine:
-    """Calls a YOLOv5 checkpoint.
+    """Calls a YOLOv5 checkpoint; `verifier` is the second stage it holds, if any.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class TorchEngine:
         if self._cuda:
             net = net.half().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net = net
+        self.verifier = TorchVerifier(build(checkpoint.verifier, classes), self._device) if checkpoint.verifier else None
         self._channels = checkpoint.channels
         if not self._cuda:
             torch.set_num_threads(max(threads, 1))

@@ -63,7 +63,11 @@ def letterbox(frame: GrayFrame, where: Placement, pad: int) -> GrayFrame:
     height, width = max(round(window.height * where.scale), 1), max(round(window.width * where.scale), 1)
     method = cv2.INTER_AREA if where.scale < 1 else cv2.INTER_LINEAR
     inner = frame[window.y0 : window.y1, window.x0 : window.x1]
-    if where.scale != 1:
+    if where.scale <= 0.5:
+        # Exact halves first: the mean of two by two pixels is many times faster than areas of odd sizes, and nearly the same.
+        halves = (inner.shape[1] // 2, inner.shape[0] // 2)
+        inner = np.asarray(cv2.resize(inner[: 2 * halves[1], : 2 * halves[0]], halves, interpolation=cv2.INTER_AREA), np.uint8)
+    if inner.shape != (height, width):
         inner = np.asarray(cv2.resize(inner, (width, height), interpolation=method), np.uint8)
     out[where.top : where.top + height, where.left : where.left + width] = inner
     return out

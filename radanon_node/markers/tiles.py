@@ -14,8 +14,9 @@ _CELL = 32
 _STEP = 40
 # Share of a cell's pixels with such an edge: a straight collimation edge has 1/32, characters of 8 to 30 pixels have 0.08 to 0.3.
 _DENSITY = 0.06
-_TILE = 512
-_MOST_TILES = 6
+# Sides of the largest tile, and how many of that size all tiles of a film may fill: it bounds the time of a noise film.
+_LARGEST = 512
+_BUDGET = 6 * _LARGEST * _LARGEST
 
 
 def sharp_cells(frame: GrayFrame) -> NDArray[np.float32]:
@@ -27,20 +28,20 @@ def sharp_cells(frame: GrayFrame) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of float32, shape (rows // 32, columns // 32)
+    ndarray of float32, shape (rows / 32, columns / 32), rounded up
     """
-    rows, columns = (side // _CELL for side in frame.shape)
+    rows, columns = (-(-side // _CELL) for side in frame.shape)
     steps = np.zeros((rows * _CELL, columns * _CELL), np.uint8)
-    cv2.absdiff(frame[: rows * _CELL, 1 : columns * _CELL], frame[: rows * _CELL, : columns * _CELL - 1], dst=steps[:, 1:])
+    cv2.absdiff(frame[:, 1:], frame[:, :-1], dst=steps[: frame.shape[0], 1 : frame.shape[1]])
     steep = cv2.threshold(steps, _STEP - 1, 255, cv2.THRESH_BINARY)[1]
     return np.asarray(cv2.resize(steep, (columns, rows), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
 def tiles_of(frame: GrayFrame, long_side: int, stride: int) -> list[Placement]:
-    """Tiles of a large film to look at in full resolution.
+    """Tiles of a large film to look at in full resolution: each piece of small sharp print with a margin of one cell.
 
-    Costs about 2 ms on a 2500 x 2048 film and returns nothing for a film without small sharp print, so that the main path
-    stays one look.
+    The search costs some 3 ms of one core on a 2500 x 2048 film and returns nothing for a film without small sharp print; the
+    network's time on the tiles is in proportion to their area.
 
     Parameters
     ----------
@@ -53,23 +54,55 @@ def tiles_of(frame: GrayFrame, long_side: int, stride: int) -> list[Placement]:
     Returns
     -------
     list of Placement
-        At most six, densest first.
+        Most print first, in all no larger than six tiles of 512 x 512 pixels.
     """
     if max(frame.shape) <= 1.25 * long_side or min(frame.shape) < _CELL:
         return []
     density = sharp_cells(frame)
     density[density < _DENSITY] = 0
-    rows, columns = (min(_TILE, side // stride * stride) for side in frame.shape)
-    tiles: list[Placement] = []
-    while len(tiles) < _MOST_TILES and density.any():
-        weight = cv2.boxFilter(density, -1, (columns // _CELL - 2, rows // _CELL - 2), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        row, column = np.unravel_index(int(weight.argmax()), weight.shape)
-        y = min(max(int(row) * _CELL + _CELL // 2 - rows // 2, 0), frame.shape[0] - rows)
-        x = min(max(int(column) * _CELL + _CELL // 2 - columns // 2, 0), frame.shape[1] - columns)
-        tiles.append(Placement(rows, columns, 1.0, 0, 0, Box(x, y, x + columns, y + rows)))
-        # Cells wholly inside are dealt with; those on the rim may hold a word that is cut there.
-        before = density.copy()
-        density[-(-y // _CELL) : (y + rows) // _CELL, -(-x // _CELL) : (x + columns) // _CELL] = 0
-        if (before == density).all():
+    if not density.any():
+        return []
+    near = cv2.dilate((density > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    pieces: list[tuple[float, Box]] = []
+    for number in range(1, count):
+        x, y, width, height = (int(v) for v in boxes[number][:4])
+        print_ = np.where(labels[y : y + height, x : x + width] == number, density[y : y + height, x : x + width], 0)
+        pieces += _pieces(print_, x, y)
+    tiles, spent = [], 0
+    for _, cells in sorted(pieces, key=lambda piece: (-piece[0], piece[1].y0, piece[1].x0)):
+        tile = _tile(cells, frame.shape[:2], stride)
+        spent += tile.rows * tile.columns
+        if spent > _BUDGET:
             break
+        tiles.append(tile)
     return tiles
+
+
+def _pieces(density: NDArray[np.float32], x: int, y: int) -> list[tuple[float, Box]]:
+    """A connected piece of print cut into parts of at most the largest tile, each with its weight and its box in cells."""
+    most = _LARGEST // _CELL
+    height, width = density.shape
+    # Neighbouring parts share two cells, so that a character at the cut is whole in one of them.
+    rows = [0] if height <= most else list(range(0, height - 2, most - 2))
+    columns = [0] if width <= most else list(range(0, width - 2, most - 2))
+    parts = []
+    for r in rows:
+        for c in columns:
+            part = density[r : r + most, c : c + most]
+            if part.any():
+                ys, xs = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+                box = Box(x + c + int(xs[0]) - 1, y + r + int(ys[0]) - 1, x + c + int(xs[-1]) + 2, y + r + int(ys[-1]) + 2)
+                parts.append((float(part.sum()), box))
+    return parts
+
+
+def _tile(cells: Box, shape: tuple[int, ...], stride: int) -> Placement:
+    """The tile over some cells, inside the film where that is large enough."""
+    sides, origin = [], []
+    for first, last, side in ((cells.y0, cells.y1, shape[0]), (cells.x0, cells.x1, shape[1])):
+        length = min(-(-(last - first) * _CELL // stride) * stride, side // stride * stride)
+        sides.append(length)
+        origin.append(min(max(first * _CELL, 0), side - length))
+    (rows, columns), (y, x) = sides, origin
+    return Placement(rows, columns, 1.0, 0, 0, Box(x, y, x + columns, y + rows))

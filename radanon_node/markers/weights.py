@@ -38,6 +38,9 @@ class Weights:
         Gray level (0..255) around the letterboxed film.
     torch_path : Path or None
         The same weights for torch, hash checked: `path` itself, or the ``.pt`` beside it whose hash the description names.
+    verifier_path : Path or None
+        The second stage beside an ``.onnx``, hash checked against the description; a ``.pt`` holds its own. The detector checks
+        it again, against the hash inside the weights file, so that `sha256` vouches for both.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Weights:
     thresholds: tuple[float, ...]
     pad: int
     torch_path: Path | None
+    verifier_path: Path | None = None
 
 
 def find_weights(path: Path | None, sha256: str | None) -> Weights | None:
@@ -94,7 +98,14 @@ def find_weights(path: Path | None, sha256: str | None) -> Weights | None:
         raise ConfigError(f"worker.weights: {path.with_suffix('.json').name} is not a description of marker weights: {error}") from None
     if not kinds or size < stride or stride < 1 or not 0 <= pad <= 255 or not all(0 < value < 1 for value in thresholds):
         raise ConfigError(f"worker.weights: {path.with_suffix('.json').name} has values out of range")
-    return Weights(path, digest, kinds, size, stride, thresholds, pad, path if path.suffix == ".pt" else _twin(path, card))
+    torch_path = path if path.suffix == ".pt" else _beside(path.with_suffix(".pt"), path, card, optional=True)
+    verifier_path = None if path.suffix == ".pt" else _beside(verifier_of(path), path, card)
+    return Weights(path, digest, kinds, size, stride, thresholds, pad, torch_path, verifier_path)
+
+
+def verifier_of(path: Path) -> Path:
+    """Where the second stage of an ``.onnx`` lies: beside it, ``NAME.verifier.onnx``."""
+    return path.with_name(f"{path.stem}.verifier.onnx")
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -108,21 +119,25 @@ def _card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _declared_hash(card: dict[str, Any], path: Path) -> str | None:
+def _declared_hash(card: dict[str, Any], path: Path, exact: bool = False) -> str | None:
     declared = card.get("sha256")
     if isinstance(declared, dict):
-        declared = declared.get(path.name) or declared.get(path.suffix.lstrip("."))
+        declared = declared.get(path.name) or (None if exact else declared.get(path.suffix.lstrip(".")))
     return declared if isinstance(declared, str) else None
 
 
-def _twin(path: Path, card: dict[str, Any]) -> Path | None:
-    twin = path.with_suffix(".pt")
-    declared = _declared_hash(card, twin) if isinstance(card.get("sha256"), dict) else None
-    if declared is None or not twin.is_file():
+def _beside(file: Path, path: Path, card: dict[str, Any], optional: bool = False) -> Path | None:
+    """A file that belongs to the weights if the description names its hash; an optional one may be left out of an installation."""
+    declared = _declared_hash(card, file, exact=file.suffix != ".pt") if isinstance(card.get("sha256"), dict) else None
+    if declared is None or (optional and not file.is_file()):
         return None
-    if hashlib.sha256(twin.read_bytes()).hexdigest() != declared:
-        raise ConfigError(f"worker.weights: {twin.name} has another hash than {path.with_suffix('.json').name} names")
-    return twin
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"worker.weights: {file.name}, which belongs to {path.name}, cannot be read: {error.strerror}") from None
+    if digest != declared:
+        raise ConfigError(f"worker.weights: {file.name} has another hash than {path.with_suffix('.json').name} names")
+    return file
 
 
 def _thresholds(value: object, names: list[str]) -> tuple[float, ...]:

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from radanon_node.errors import ConfigError
 from radanon_node.markers.checkpoint import read_checkpoint
+from radanon_node.markers.engine_onnx import VERIFIER_KEY
+from radanon_node.markers.verifier import BATCH, SIDE
+from radanon_node.markers.verifier_net import Probabilities, VerifierNet, build
+from radanon_node.markers.weights import verifier_of
 from radanon_node.markers.yolov5 import Conv, YoloV5
 from radanon_node.training.synth.markers import CLASSES
 
@@ -68,6 +72,27 @@ def write_onnx(net: YoloV5, path: Path, side: int = 256) -> None:
         )
 
 
+def write_verifier(net: VerifierNet, path: Path) -> None:
+    """Write the second stage: inputs ``crops`` (uint8, (8, 4, 64, 64)) and ``sizes`` (float32, (8, 3)), output (8, 2 + classes)."""
+    graph = Probabilities(net.eval()).eval()
+    inputs = (torch.zeros(BATCH, 4, SIDE, SIDE, dtype=torch.uint8), torch.zeros(BATCH, 3))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph, inputs, str(path), input_names=["crops", "sizes"], output_names=["rows"], opset_version=17, dynamo=False
+        )
+
+
+def _name_verifier(path: Path, sha256: str) -> None:
+    """Write the second stage's hash into the graph's metadata: the hash of this file then vouches for both."""
+    import onnx
+
+    model = onnx.load(str(path))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = VERIFIER_KEY, sha256
+    onnx.save(model, str(path))
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -82,7 +107,7 @@ def export(
     name: str = "markers",
     card: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``NAME.onnx``, ``NAME.pt`` and ``NAME.json`` into `out`.
+    """Write ``NAME.onnx``, ``NAME.pt`` and ``NAME.json`` into `out`; ``NAME.verifier.onnx`` if the checkpoint has a second stage.
 
     Parameters
     ----------
@@ -114,15 +139,25 @@ def export(
         raise ConfigError(f"weights {checkpoint.name}: {held.nc} classes; a marker detector has {', '.join(CLASSES)}")
     out.mkdir(parents=True, exist_ok=True)
     onnx, pt = out / f"{name}.onnx", out / f"{name}.pt"
+    second = verifier_of(onnx)
     # Half precision on disk: half the size, and the node's CUDA engine computes in it anyway.
     state = {k: (v.half() if v.is_floating_point() and "anchors" not in k else v) for k, v in held.state.items()}
-    torch.save({"state_dict": state, "names": list(CLASSES), "size": held.size, "nc": held.nc}, pt)
-    # The graph is made from what was saved, so that both engines compute with the same numbers.
-    write_onnx(read_checkpoint(pt).build(), onnx)
+    saved = {"state_dict": state, "names": list(CLASSES), "size": held.size, "nc": held.nc}
+    if held.verifier:
+        saved["verifier"] = {k: (v.half() if v.is_floating_point() else v) for k, v in held.verifier.items()}
+    torch.save(saved, pt)
+    # The graphs are made from what was saved, so that both engines compute with the same numbers.
+    kept = read_checkpoint(pt)
+    write_onnx(kept.build(), onnx)
+    files = [onnx, pt]
+    if kept.verifier:
+        write_verifier(build(kept.verifier, kept.nc), second)
+        _name_verifier(onnx, digest(second))
+        files.append(second)
     description = {
         "name": name,
         "architecture": f"YOLOv5{held.size} (v6/v7)",
-        "sha256": {onnx.name: digest(onnx), pt.name: digest(pt)},
+        "sha256": {file.name: digest(file) for file in files},
         "classes": list(CLASSES),
         "input_size": input_size,
         "stride": 32,

@@ -57,10 +57,11 @@ def _ground(seed: int, index: int) -> Gray:
     return anatomy.background((768, 768), np.random.default_rng((seed, 1, index)))
 
 
-def _with_margin(item: Item, size: int) -> Item:
+def with_margin(item: Item, shape: tuple[int, ...]) -> Item:
     """The box that is learnt: a little larger, since ink left at the rim costs more than a rim of background blacked out."""
     x, y = 1 + 0.025 * (item.x1 - item.x0), 1 + 0.025 * (item.y1 - item.y0)
-    return Item(max(item.x0 - x, 0.0), max(item.y0 - y, 0.0), min(item.x1 + x, float(size)), min(item.y1 + y, float(size)), item.label)
+    right, bottom = min(item.x1 + x, float(shape[1])), min(item.y1 + y, float(shape[0]))
+    return Item(max(item.x0 - x, 0.0), max(item.y0 - y, 0.0), right, bottom, item.label)
 
 
 class Samples:
@@ -99,7 +100,7 @@ class Samples:
         else:
             image, items = self._window(index, size, size, rng)
         image = photometric(image, rng)
-        items = [_with_margin(i, size) for i in items]
+        items = [with_margin(i, image.shape) for i in items]
         targets = np.array(
             [(i.label, (i.x0 + i.x1) / 2 / size, (i.y0 + i.y1) / 2 / size, (i.x1 - i.x0) / size, (i.y1 - i.y0) / size) for i in items],
             np.float32,
