@@ -24,7 +24,7 @@ ALLOWED_KEYS = frozenset(
         # the node
         "host", "port", "ae_titles", "version", "role", "process", "pid", "owner", "signal", "exit_code", "config", "seconds",
         "device", "engine", "weights_sha256", "reason", "detail", "path", "problems", "count",
-        "web_port", "key_created", "processes", "state", "name",
+        "web_port", "key_created", "keys", "changed", "link", "processes", "state", "name",
         # associations
         "association", "calling_ae", "called_ae", "peer", "tls", "instances", "bytes",
         "refused", "duplicates", "conflicts", "why",

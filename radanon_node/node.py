@@ -7,18 +7,13 @@ child whose parent dies ends too (so that a killed node leaves nothing behind th
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -26,41 +21,19 @@ import structlog
 import radanon_node
 from radanon_node import logs
 from radanon_node.bell import Bell
+from radanon_node.children import Children, Wakeups, is_dead
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.heartbeat import Heartbeat
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
 from radanon_node.markers.weights import find_weights
+from radanon_node.reload import change, config_hash, try_out
 from radanon_node.settings import Config
 
 log = structlog.get_logger("radanon.node")
 
-_PR_SET_PDEATHSIG = 1
-_RESTART_DELAY_S = 1.0
 _HOUSEKEEPING_S = 2.0
-
-
-@dataclass(slots=True)
-class Wakeups:
-    """Bells between the processes of one node; all of them also look by themselves now and then, so a lost wake-up costs a second."""
-
-    stop: Bell
-    received: Bell
-    released: Bell
-
-
-@dataclass(slots=True)
-class Child:
-    """One process under watch."""
-
-    name: str
-    target: Callable[..., None]
-    arguments: tuple[Any, ...]
-    owner: str = ""
-    process: BaseProcess | None = None
-    restart_at: float = 0.0
-    restarts: int = 0
 
 
 def worker_count(config: Config) -> int:
@@ -99,11 +72,13 @@ class Node:
     config : Config
     roles : tuple of str
         Which of `ROLES` this node plays; several nodes with one ledger, key and spool share the work.
+    source : callable, optional
+        Reads the configuration again for SIGHUP; raises ConfigError.
     """
 
     config: Config
     roles: tuple[str, ...] = ROLES
-    children: list[Child] = field(default_factory=list)
+    source: Callable[[], Config] | None = None
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
@@ -129,22 +104,24 @@ class Node:
             log.info("orphan files removed", removed=len(swept))
         for owner in filter(is_dead, ledger.owners()):
             ledger.give_back(owner)  # a killed node's claims are due now, not when their leases run out
-        context = multiprocessing.get_context("spawn")
         wake = Wakeups(Bell(), Bell(), Bell())
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
+        reloading = threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: reloading.set())
         listener = self._listener(ledger, spool, wake) if "listener" in self.roles else None
         port = listener.start() if listener else None  # before the children: a taken port is one clear line, nothing to clean up
-        self.children = self._children(wake)
-        for child in self.children:
-            self._start(child, context)
+        self._record(ledger, "node start", f"radanon_node {radanon_node.__version__}, {'+'.join(self.roles)}, "
+                     f"config sha256 {config_hash(self.config)}")
+        children = self._children(wake)
+        children.start()
         listening = {"host": self.config.listener.host, "port": port} if listener else {}
         log.info(
             "ready",
             **listening,
             ae_titles=[route.ae_title for route in self.config.routes],
-            processes=[child.name for child in self.children],
+            processes=children.names,
             version=radanon_node.__version__,
             pid=os.getpid(),
         )
@@ -152,17 +129,22 @@ class Node:
         housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, stopping, heartbeat), name="housekeeping")
         housekeeping.start()
         while not stopping.wait(0.5):
-            self._watch(ledger, context)
+            renewing = children.renewing
+            children.watch(ledger)
+            if renewing and not children.renewing:
+                log.info("all processes renewed")
+            if reloading.is_set():
+                reloading.clear()
+                self._reload(ledger, spool, listener, children)
         log.info("draining")
         if listener:
             listener.stop(self.config.node.drain_timeout)
-        wake.stop.set()
-        for event in (wake.received, wake.released):
-            event.set()
-        self._join()
+        children.stop()
+        children.join()
         housekeeping.join()
         with suppress(StorageError):
             heartbeat.end()
+        self._record(ledger, "node stop", "drained")
         ledger.close()
         spool.close()
         log.info("stopped")
@@ -194,49 +176,62 @@ class Node:
 
         return Listener(self.config, spool, ledger, lambda _: wake.received.set())
 
-    def _children(self, wake: Wakeups) -> list[Child]:
-        children: list[Child] = []
+    def _children(self, wake: Wakeups) -> Children:
+        children = Children(self.config, wake)
         if "worker" in self.roles:
-            children += [Child(f"worker-{index + 1}", worker_main, (self.config, wake)) for index in range(worker_count(self.config))]
+            for index in range(worker_count(self.config)):
+                children.add(f"worker-{index + 1}", worker_main)
         if "sender" in self.roles:
-            children.append(Child("sender", sender_main, (self.config, wake)))
+            children.add("sender", sender_main)
         if "web" in self.roles and self.config.web.enabled:
-            children.append(Child("web", web_main, (self.config, wake)))
+            children.add("web", web_main)
         return children
 
-    def _start(self, child: Child, context: Any) -> None:
-        child.owner = owner_name(child.name, child.restarts)
-        arguments = (child.target, child.owner, os.getpid(), self.config, child.arguments)
-        child.process = context.Process(target=child_main, args=arguments, name=f"radanon {child.name}")
-        child.process.start()
+    def _reload(self, ledger: Ledger, spool: Spool, listener: Any, children: Children) -> None:
+        """Take a new configuration, tried out first; a bad one changes nothing."""
+        try:
+            if self.source is None:
+                raise ConfigError("the node was not started from a file")
+            wanted = self.source()
+            try_out(wanted)
+            found = change(self.config, wanted)
+            if listener:
+                listener.renew(found.config)
+        except ConfigError as error:
+            log.error("configuration refused: the old one stays", problems=error.problems)
+            self._record(ledger, "config refused", f"{len(error.problems)} problems; sha256 {config_hash(self.config)} stays")
+            return
+        before, self.config = self.config, found.config
+        spool.require_free(self.config.listener.min_free_disk)
+        children.renew(self.config)
+        logs.configure(self.config.node.log_format, self.config.node.log_level)
+        log.info("configuration reloaded", changed=list(found.applied), config=config_hash(self.config))
+        if found.deferred:
+            log.warning("keys that need a restart keep their old value", keys=list(found.deferred))
+        self._record(ledger, "config reload", f"sha256 {config_hash(before)} -> {config_hash(self.config)}; changed: "
+                     f"{', '.join(found.applied) or 'files only'}; until a restart as before: {', '.join(found.deferred) or 'none'}")
+        self._warn_of_stranded(ledger)
 
-    def _watch(self, ledger: Ledger, context: Any) -> None:
-        """Replace children that died; their claims are due again at once."""
-        for child in self.children:
-            if child.process is not None and child.process.exitcode is not None:
-                log.error("process died", name=child.name, exit_code=child.process.exitcode)
-                child.restarts += 1
-                child.restart_at = time.monotonic() + _RESTART_DELAY_S
-                child.process = None
-                try:
-                    ledger.give_back(child.owner)
-                    ledger.spool.sweep(ledger.known_files)
-                except StorageError as error:
-                    log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
-            if child.process is None and time.monotonic() >= child.restart_at:
-                self._start(child, context)
+    def _warn_of_stranded(self, ledger: Ledger) -> None:
+        """Name what waits for routes and destinations that are not configured any more."""
+        try:
+            found = ledger.status()
+        except StorageError:
+            return
+        for route, states in found["routes"].items():
+            waiting = states["received"] + states["processing"]
+            if waiting and self.config.route(route) is None:
+                log.warning("instances of a removed route: they will be quarantined as rule_missing", route=route, waiting=waiting)
+        for name, place in found["destinations"].items():
+            if place["waiting"] and name not in self.config.destinations:
+                log.warning("deliveries to a removed destination: they wait until it is back", destination=name, waiting=place["waiting"])
 
-    def _join(self) -> None:
-        """Wait for the children to finish what they hold, then end the stubborn ones: their claims come back at the next start."""
-        until = time.monotonic() + self.config.node.drain_timeout
-        for child in self.children:
-            if child.process is None:
-                continue
-            child.process.join(max(0.1, until - time.monotonic()))
-            if child.process.exitcode is None:
-                log.warning("process did not drain in time", name=child.name)
-                child.process.kill()
-                child.process.join()
+    def _record(self, ledger: Ledger, action: str, reason: str) -> None:
+        """Put an act of the node itself into the audit trail; a ledger that is down must not stop it."""
+        try:
+            ledger.record_act(f"node {os.uname().nodename}", action, reason)
+        except StorageError as error:
+            log.error("not in the audit trail: the ledger does not answer", reason=action, error=logs.describe(error))
 
     def _housekeeping(self, ledger: Ledger, stopping: threading.Event, heartbeat: Heartbeat) -> None:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over; says that the node lives."""
@@ -261,37 +256,6 @@ class Node:
 def _seconds(retention: float | str) -> float | None:
     """A retention setting in seconds; None for its words (``forever``, ``purge on delivery``)."""
     return None if isinstance(retention, str) else retention
-
-
-def owner_name(child: str, restarts: int) -> str:
-    """What a process signs its claims with: host, node process (id and start time, so that a reused id is not mistaken), child."""
-    return f"{os.uname().nodename}/{os.getpid()}.{_started(os.getpid())}/{child}.{restarts}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether a claim's owner was a process of a node on this host that does not live any more; False for other hosts' owners."""
-    host, _, rest = owner.partition("/")
-    pid, _, started = rest.partition("/")[0].partition(".")
-    return host == os.uname().nodename and pid.isdigit() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in the kernel's ticks; empty if there is none (proc(5), field 22 of stat)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def child_main(target: Callable[..., None], owner: str, parent: int, config: Config, arguments: tuple[Any, ...]) -> None:
-    """First code of every child: die with the parent, leave signals to it, log like it."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logs.configure(config.node.log_format, config.node.log_level)
-    target(owner, *arguments)
 
 
 def worker_main(owner: str, config: Config, wake: Wakeups) -> None:

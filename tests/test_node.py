@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 from radanon_node import config as configuration
-from radanon_node.node import is_dead, owner_name, worker_count
+from radanon_node.children import is_dead, owner_name
+from radanon_node.node import worker_count
 
 
 def test_this_process_is_alive() -> None:
@@ -15,7 +16,7 @@ def test_this_process_is_alive() -> None:
 
 
 def test_a_process_that_ended_is_dead() -> None:
-    program = "from radanon_node.node import owner_name; print(owner_name('worker-1', 2))"
+    program = "from radanon_node.children import owner_name; print(owner_name('worker-1', 2))"
     owner = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     assert is_dead(owner)
 

@@ -15,4 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return Node(load_config(args.config), ROLES if args.role == "all" else (args.role,)).run()
+    return Node(load_config(args.config), ROLES if args.role == "all" else (args.role,), lambda: load_config(args.config)).run()

@@ -90,6 +90,10 @@ class Commitments:
         self._stopping = False
         self._thread: threading.Thread | None = None
 
+    def renew(self, config: Config) -> None:
+        """Take a new configuration, for the calls to come."""
+        self._config = config
+
     def request(self, command: Command, data: bytes, transfer_syntax: str, route: str, calling_ae: str, host: str,
                 port: int | None) -> tuple[int, Job | None]:
         """Judge an N-ACTION-RQ.

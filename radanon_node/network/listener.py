@@ -52,14 +52,10 @@ class Listener:
     """
 
     def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None]) -> None:
-        settings = config.listener
-        self._config = config
         self._spool = spool
         self._commitments = Commitments(config, ledger)
-        storing = Storing(spool, Admitter(ledger, spool, on_admitted), settings.max_instance_size)
-        tls = server_context(settings.tls) if settings.tls else None
-        self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish)
-        self._max_half_open = max(64, 4 * settings.max_associations)
+        self._admitter = Admitter(ledger, spool, on_admitted)
+        self.renew(config)
         self._changed = threading.Condition()
         self._half_open: dict[Association, None] = {}
         self._established: set[Association] = set()
@@ -67,6 +63,22 @@ class Listener:
         self._numbers = itertools.count(1)
         self._socket: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
+
+    def renew(self, config: Config) -> None:
+        """Take a configuration for the associations to come; those that are open go on under theirs. Address and port stay.
+
+        Raises
+        ------
+        ConfigError
+            TLS files cannot be used; nothing has changed then.
+        """
+        settings = config.listener
+        storing = Storing(self._spool, self._admitter, settings.max_instance_size)
+        tls = server_context(settings.tls) if settings.tls else None
+        self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish)
+        self._config = config
+        self._commitments.renew(config)
+        self._max_half_open = max(64, 4 * settings.max_associations)
 
     def start(self) -> int:
         """Listen.
