@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -88,7 +89,7 @@ class Flow(Database):
         with self._read() as connection:
             rows = list(connection.execute(select(flow.c.at, flow.c.data).where(flow.c.width == width).order_by(flow.c.at.desc())
                                            .limit(count + 1)))[::-1]
-        return [_point(before, after) for before, after in zip(rows, rows[1:], strict=False)]
+        return [_point(before, after) for before, after in pairwise(rows)]
 
     def node_alive(self, name: str, data: Mapping[str, Any]) -> None:
         """Say that the node process `name` lives, and what it does; rows of nodes that are silent for an hour go."""

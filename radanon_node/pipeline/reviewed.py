@@ -76,7 +76,7 @@ def edits_from(raw: object) -> Edits:
         raise ValueError("corrections: must hold `added` and `removed`, nothing else")
     parts = []
     for name in ("added", "removed"):
-        listed = raw.get(name) or []
+        listed = raw.get(name, [])
         if not isinstance(listed, list) or len(listed) > _MOST:
             raise ValueError(f"corrections: {name}: must be a list of at most {_MOST} boxes")
         parts.append(tuple(_edit(one, f"corrections: {name}[{index}]") for index, one in enumerate(listed)))

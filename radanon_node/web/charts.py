@@ -64,8 +64,9 @@ def chart(title: str, times: Sequence[float], series: Mapping[str, Sequence[floa
     parts = [Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, _HEIGHT, _summary(title, series, shown))]
     for share in (0.0, 0.5, 1.0):
         y = _TOP + height * (1 - share)
-        parts.append(Markup('<line class="grid" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/><text x="{}" y="{:.1f}" class="axis end">{}</text>').format(
-            _LEFT, y, _WIDTH - _RIGHT, y, _LEFT - 6, y + 4, shown(top * share if top > 1e-9 else 0)))
+        parts.append(Markup('<line class="grid" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>').format(_LEFT, y, _WIDTH - _RIGHT, y))
+        parts.append(Markup('<text x="{}" y="{:.1f}" class="axis end">{}</text>').format(
+            _LEFT - 6, y + 4, shown(top * share if top > 1e-9 else 0)))
     for at, kind in ((times[0], "start"), (times[-1], "end")):
         x = _LEFT if kind == "start" else _WIDTH - _RIGHT
         parts.append(Markup('<text x="{}" y="{}" class="axis {}">{}</text>').format(x, _HEIGHT - 4, kind, _time(at, span)))
@@ -77,7 +78,8 @@ def chart(title: str, times: Sequence[float], series: Mapping[str, Sequence[floa
     parts.append(Markup("</svg>"))
     legend = Markup("").join(
         Markup('<li><svg viewBox="0 0 30 8" aria-hidden="true" class="key"><line class="line line{}" stroke-dasharray="{}" x1="0" y1="4" '
-               'x2="30" y2="4"/></svg> {} <b>{}</b></li>').format(index % len(_DASHES), _DASHES[index % len(_DASHES)], name, shown(values[-1]))
+               'x2="30" y2="4"/></svg> {} <b>{}</b></li>').format(
+            index % len(_DASHES), _DASHES[index % len(_DASHES)], name, shown(values[-1]))
         for index, (name, values) in enumerate(series.items()))
     return Markup("<figure><figcaption>{}</figcaption>{}<ul class='legend'>{}</ul></figure>").format(title, Markup("").join(parts), legend)
 

@@ -41,7 +41,8 @@ def labels_of(boxes: Sequence[dict[str, Any]], edits: dict[str, Any] | None, mar
     labels = []
     for region in regions:
         tight = region.box
-        if region.why != ADDED and (region.verdict is Verdict.REDACT or region.why == TAKEN_BACK) and min(tight.width, tight.height) > 3 * margin:
+        grown = region.why == TAKEN_BACK or (region.verdict is Verdict.REDACT and region.why != ADDED)
+        if grown and min(tight.width, tight.height) > 3 * margin:
             tight = tight.grown(-margin)
         kind = "not_a_marker" if region.why == TAKEN_BACK else _NAMES[region.kind]
         for frame in region.frames or (0,):

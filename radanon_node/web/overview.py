@@ -68,8 +68,9 @@ class Overview:
         seen = site.session(request) is not None
         return {
             "status": await self._status(), "nodes": await threaded(site.ledger.nodes_list) if seen else [],
-            "paused": await threaded(site.ledger.paused_destinations), "charts": _charts(points, width), "span": span, "spans": list(_SPANS),
-            "disk": shutil.disk_usage(site.config.node.data_dir).total if site.config.node.data_dir.exists() else 0, "size": size_text,
+            "paused": await threaded(site.ledger.paused_destinations), "charts": _charts(points, width), "span": span,
+            "spans": list(_SPANS), "size": size_text,
+            "disk": shutil.disk_usage(site.config.node.data_dir).total if site.config.node.data_dir.exists() else 0,
         }  # fmt: skip
 
     async def status_json(self, request: Request) -> Response:

@@ -156,7 +156,8 @@ class ReviewPages:
             ticked = [int(index) for index in form.getlist("remove") if str(index).isdigit()]  # type: ignore[attr-defined]
             if ticked:
                 boxes = (await self._outcome(source, source.edits)).boxes
-                edits["removed"] += [{key: boxes[index][key] for key in ("box", "frames", "kind")} for index in ticked if index < len(boxes)]
+                edits["removed"] += [{key: boxes[index][key] for key in ("box", "frames", "kind")}
+                                     for index in ticked if index < len(boxes)]
             return edits_as_json(edits_from(edits))
         except CannotShow as error:
             raise HTTPException(409, f"Its boxes cannot be found: {error}") from None
@@ -195,7 +196,7 @@ class ReviewPages:
         try:
             return await threaded(self._site.ledger.review_source, request.path_params["id"])
         except UnknownEntry:
-            raise HTTPException(404, "This instance is not held, and no sample that waits for a look: somebody has decided already.") from None
+            raise HTTPException(404, "This instance is not held, and no sample that waits for a look: it may have been decided.") from None
 
     def _next(self, source: ReviewSource) -> int | None:
         """The instance after this one in its queue, from the begin again after the last."""

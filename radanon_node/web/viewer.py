@@ -80,7 +80,8 @@ class Viewer:
         found: Outcome = self._call("outcome", source, edits)
         return found
 
-    def picture(self, source: ReviewSource, after: bool, frame: int, edits: dict[str, Any] | None, png: bool) -> tuple[dict[str, str], bytes]:
+    def picture(self, source: ReviewSource, after: bool, frame: int, edits: dict[str, Any] | None,
+                png: bool) -> tuple[dict[str, str], bytes]:
         """One frame before or after cleaning: headers that describe it and its bytes (gzip'd levels, or a PNG)."""
         headers, data = self._call("picture", source, after, frame, edits, png)
         return headers, data
@@ -157,7 +158,7 @@ def _answered(answer: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[b
         return False, f"{hold.reason}: {hold.detail}"
     except RadanonError as error:
         return False, logs.describe(error)
-    except Exception as error:  # noqa: BLE001  the edge of the process; the text of a foreign error may quote the data set
+    except Exception as error:  # the edge of the process; the text of a foreign error may quote the data set
         log.error("a picture cannot be shown", exc_info=error)
         return False, type(error).__name__
 
@@ -169,7 +170,6 @@ class Opener:
         self._config, self._spool, self._tools = config, spool, tools
         self._images: OrderedDict[str, tuple[Any, Any]] = OrderedDict()  # file -> image, its open file
         self._outcomes: OrderedDict[tuple[str, str], tuple[Outcome, bytes]] = OrderedDict()
-        self._cleaned: dict[tuple[str, str], Any] = {}
 
     def size(self, source: ReviewSource) -> tuple[int, int, int]:
         image = self._image(source.file)
@@ -178,7 +178,8 @@ class Opener:
     def outcome(self, source: ReviewSource, edits: dict[str, Any] | None) -> Outcome:
         return self._clean(source, edits)[0]
 
-    def picture(self, source: ReviewSource, after: bool, frame: int, edits: dict[str, Any] | None, png: bool) -> tuple[dict[str, str], bytes]:
+    def picture(self, source: ReviewSource, after: bool, frame: int, edits: dict[str, Any] | None,
+                png: bool) -> tuple[dict[str, str], bytes]:
         from radanon_node.pixels.shown import shown
 
         image = self._after(source, edits) if after else self._image(source.file)
@@ -255,8 +256,8 @@ class Opener:
         boxes: list[dict[str, Any]] = []
         size = (0, 0, 0)
         with self._spool.open(source.file) as opened:
-            received = Received(opened.data, str(source.id), source.sop_class_uid, source.sop_instance_uid, source.transfer_syntax_uid, waived,
-                                edits_from(edits))
+            received = Received(opened.data, str(source.id), source.sop_class_uid, source.sop_instance_uid, source.transfer_syntax_uid,
+                                waived, edits_from(edits))
             try:
                 item = prepare(received, policy, self._tools)
                 if item.image is not None:
