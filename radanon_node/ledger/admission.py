@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from radanon_node.errors import Reason, StorageError
 from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.peek import numbers
+from radanon_node.ledger.prepared import Prepared
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
@@ -59,8 +60,7 @@ class Admissions(Database):
     def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
         with self._write() as connection:
-            statement = _ADMIT[connection.dialect.name]
-            return {row.file: row.id for row in connection.execute(statement, rows)}
+            return {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:
         identity = json.dumps({"sop_instance_uid": arrival.sop_instance_uid, "calling_ae": arrival.calling_ae})
@@ -156,5 +156,5 @@ def _conflict(dialect: Any) -> Any:
             .returning(instances.c.id))
 
 
-_ADMIT = {"sqlite": _admit(sqlite), "postgresql": _admit(postgresql)}
+_ADMIT = Prepared({"sqlite": _admit(sqlite), "postgresql": _admit(postgresql)})
 _CONFLICT = {"sqlite": _conflict(sqlite), "postgresql": _conflict(postgresql)}

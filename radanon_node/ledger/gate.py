@@ -65,7 +65,8 @@ class Gate:
     def close(self) -> None:
         """Close the file; who comes later gets no turns and goes on without."""
         fd, self._fd = self._fd, -1
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
     def _lock(self, until: float) -> bool:
         # No blocking flock: it has no time limit, and a stopped process would hold up all others for ever.

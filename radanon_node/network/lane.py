@@ -141,7 +141,7 @@ class Lane:
                 self._deliver(items)
         finally:
             self._health.nothing()
-        if 1 < permitted and len(items) < permitted:
+        if permitted > 1 and len(items) < permitted:
             self._bell.sleep(began + _GATHER_S - time.monotonic())
         return True
 

@@ -271,17 +271,17 @@ class Pace:
     Examples
     --------
     >>> pace = Pace(16)
-    >>> pace.note(4, 0.04)
-    >>> pace.limit
-    16
     >>> pace.note(16, 4.0)
     >>> pace.limit
     4
+    >>> pace.note(4, 0.04)
+    >>> pace.limit
+    16
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.limit = min(most, 4)
+        self.limit = most
 
     def note(self, count: int, seconds: float) -> None:
         """`count` instances took `seconds` of processor time, which unlike the clock says nothing about the machine's other work."""
