@@ -211,10 +211,34 @@ class PseudonymSettings(Settings):
                                        "IDs, staff, sites, dates), to hunt it in later instances; false keeps nothing.")
 
 
+class BiometricsSettings(Settings):
+    method: Annotated[Literal["off", "deformation", "dp_pix"], BeforeValidator(_off)] = Field("off", description="How the anatomy of chest films is anonymised: a deformation field, or differentially private pixelisation. `biometrics: deformation` is short for `{method: deformation}`.")
+    field: Literal["film", "patient"] = Field("film", description="Deformation field from the film itself by the learned network, or a smooth random one keyed per patient and scope: all of a patient's films deform alike.")
+    mu: float | None = Field(None, ge=0, le=0.05, description="Largest move as a share of half the picture's extent; null = the one the weights were trained with (field per patient: 0.01).")
+    weights: Path | None = Field(None, description="Weights of the deformation network (.onnx, its .json beside it); null = the packaged ones, if any.")
+    weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Their hash; required with `weights`.")
+    grid: int = Field(8, ge=1, le=128, description="DP-Pix: side b of a cell, in pixels of a film of 256 x 256.")
+    neighbours: int = Field(1, ge=1, le=65536, description="DP-Pix: m, films that differ in so many pixels (of 256 x 256) are neighbours.")
+    epsilon: float = Field(0.1, gt=0, le=1000, description="DP-Pix: privacy budget; smaller is more private and noisier.")
+    others: Literal["hold", "pass"] = Field("hold", description="Images that are no frontal chest radiographs: hold, or pass with their anatomy as it is.")
+    body_parts: tuple[str, ...] = Field(("CHEST", "THORAX", "LUNG"), description="Body Part Examined that counts as chest.")
+    unstated: Literal["hold", "chest"] = Field("hold", description="A radiograph that names no body part: as `others` says, or taken for a chest film.")
+
+    @model_validator(mode="after")
+    def _hash(self) -> BiometricsSettings:
+        if self.weights is not None and self.weights_sha256 is None:
+            raise ValueError("weights_sha256 is required when weights is set")
+        return self
+
+
+def _biometrics(value: object) -> object:
+    return {"method": value} if value is False or isinstance(value, str) else value
+
+
 class ProfileSettings(Settings):
     tags: TagSettings = Field(default_factory=TagSettings)
     pixels: PixelSettings = Field(default_factory=PixelSettings)
-    biometrics: Annotated[Literal["off", "deformation", "dp_pix"], BeforeValidator(_off)] = Field("off", description="Chest films: anonymise the anatomy itself.")
+    biometrics: Annotated[BiometricsSettings, BeforeValidator(_biometrics)] = Field(default_factory=BiometricsSettings)
     pseudonyms: PseudonymSettings = Field(default_factory=PseudonymSettings)
 
 

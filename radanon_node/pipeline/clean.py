@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from pydicom.dataset import Dataset
 
+from radanon_node.biometrics.stage import Anonymiser, anonymiser
+from radanon_node.biometrics.suits import suits
 from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
@@ -49,6 +51,8 @@ class Prepared:
     views: dict[int, list[GrayFrame]] = field(default_factory=dict)  # frame -> its views, where the marker model looks
     markers: dict[int, list[Detection]] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
+    anatomy: Anonymiser | None = None  # what is to be done to the anatomy itself
+    anatomy_passes: str = ""  # why a profile that anonymises the anatomy leaves this one's as it is
 
     @property
     def dataset(self) -> Dataset:
@@ -123,8 +127,6 @@ def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
         _check_claims(received, instance)
     with tools.watch.stage("identifiers"):
         ready = Prepared(received, instance, collect(instance.dataset))
-    if policy.profile.biometrics != "off":
-        raise HoldInstance(Reason.MODEL_MISSING, f"biometrics: {policy.profile.biometrics} is not available in this version")
     settings = policy.profile.pixels
     if instance.pixels is None:
         _plan(ready, policy, 0)  # holds classes that may not pass
@@ -143,7 +145,30 @@ def prepare(received: Received, policy: Policy, tools: Tools) -> Prepared:
             if not allowed or hold.reason not in UNSEEABLE:
                 raise
             ready.image, ready.plan, ready.unseen = None, None, str(hold.reason)
+    if policy.profile.biometrics.method != "off":
+        _choose_anatomy(ready, policy, tools)
     return ready
+
+
+def _choose_anatomy(item: Prepared, policy: Policy, tools: Tools) -> None:
+    """Whether and how the anatomy is anonymised.
+
+    Raises
+    ------
+    HoldInstance
+        ``policy_hold`` for what it cannot be done to (a reviewer may let it pass as it is), ``model_missing``.
+    """
+    settings, instance = policy.profile.biometrics, item.instance
+    try:
+        item.anatomy_passes = suits(item.dataset, instance.sop_class_uid, item.image, settings)
+    except HoldInstance as hold:
+        if not item.received.waives(hold.reason):
+            raise
+        item.anatomy_passes = "reviewer"
+    if not item.anatomy_passes:
+        stand_ins = tools.scrubber(policy).pseudonyms
+        patient = stand_ins.patient_token(patient_key(item.dataset))
+        item.anatomy = anonymiser(settings, tools.generator(settings), stand_ins.secret, patient, instance.sop_instance_uid)
 
 
 def recall(items: Sequence[Prepared], policy: Policy, tools: Tools) -> None:
@@ -281,9 +306,11 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
     """
     instance, image = item.instance, item.image
     redacted_regions = [region for region in item.regions if region.verdict is Verdict.REDACT]
-    with tools.watch.stage("redact"):
+    with tools.watch.stage("redact" if item.anatomy is None else "anatomy"):
         if image is None:
             new_pixels = None
+        elif item.anatomy is not None:
+            new_pixels = item.anatomy.apply(image, redacted_regions)
         elif redacted_regions:
             new_pixels = redact(image, redacted_regions)
         else:
@@ -293,6 +320,7 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
         has_pixels=instance.pixels is not None,
         looked=item.plan is not None and (item.plan.markers or item.plan.text),
         redacted=bool(redacted_regions),
+        anatomy=item.anatomy.told() if item.anatomy is not None else "",
     )
     with tools.watch.stage("scrub"):
         scrubbed = tools.scrubber(policy).scrub(instance.dataset, facts, syntax, item.identifiers)
@@ -301,6 +329,9 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
                 setattr(scrubbed.dataset, keyword, value)
     with tools.watch.stage("encode"):
         encoded = encode_instance(scrubbed.dataset, syntax, new_pixels.pixels if new_pixels is not None else instance.pixels)
+    receipt = new_receipt(item.received, instance, item.regions, new_pixels, item.plan, item.unseen, policy, tools)
+    if item.anatomy is not None or item.anatomy_passes:
+        receipt["biometrics"] = item.anatomy.receipt() if item.anatomy is not None else {"passed": item.anatomy_passes}
     cleaned = Cleaned(
         label=item.received.label,
         encoded=encoded.data,
@@ -308,10 +339,10 @@ def finish(item: Prepared, policy: Policy, tools: Tools) -> Released:
         sop_instance_uid=scrubbed.sop_instance_uid,
         transfer_syntax_uid=syntax,
         folder=scrubbed.folder,
-        receipt=new_receipt(item.received, instance, item.regions, new_pixels, item.plan, item.unseen, policy, tools),
+        receipt=receipt,
     )
     with tools.watch.stage("verify"):
-        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, item.received.waived)
+        return verify(cleaned, instance, image, redacted_regions, scrubbed, item.identifiers, item.received.waived, item.anatomy)
 
 
 def _place(error: BaseException) -> str:

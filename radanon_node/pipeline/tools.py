@@ -13,11 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 import radanon_node
+from radanon_node.biometrics.generator import Generator
+from radanon_node.biometrics.weights import find_generator
 from radanon_node.errors import ConfigError
 from radanon_node.markers.detector import MarkerDetector
 from radanon_node.markers.rules import RuleSet, load_rules
 from radanon_node.markers.text import TextDetector
-from radanon_node.settings import Config, ProfileSettings
+from radanon_node.settings import BiometricsSettings, Config, ProfileSettings
 from radanon_node.tags.engine import Scrubber
 from radanon_node.tags.known import Memory
 from radanon_node.tags.pseudonyms import Pseudonyms
@@ -109,17 +111,23 @@ class Tools:
         self._text: TextDetector | None = None
         self._scrubbers: dict[str, Scrubber] = {}
         self._rules: dict[tuple[Path, ...], RuleSet] = {}
+        self._generators: dict[tuple[Path | None, str | None], Generator | None] = {}
+        self._anatomy: tuple[BiometricsSettings, ...] = ()
         self.watch = Stopwatch()
 
     @classmethod
     def load(cls, config: Config, key: bytes, threads: int = 1) -> Tools:
         """Tools as the configuration names them; the models are loaded at first need or by `warm`."""
         worker = config.worker
-        return cls(key, worker.weights, worker.weights_sha256, worker.device, threads)
+        tools = cls(key, worker.weights, worker.weights_sha256, worker.device, threads)
+        tools._anatomy = tuple(profile.biometrics for profile in config.profiles.values())
+        return tools
 
     def warm(self) -> None:
-        """Load the marker model now, so that a wrong path or hash is an error at start and not on the first film."""
+        """Load the models now, so that a wrong path or hash is an error at start and not on the first film."""
         _ = self.markers
+        for settings in self._anatomy:
+            self.generator(settings)
 
     @property
     def markers(self) -> MarkerDetector:
@@ -147,3 +155,19 @@ class Tools:
         if paths not in self._rules:
             self._rules[paths] = load_rules(paths)
         return self._rules[paths]
+
+    def generator(self, settings: BiometricsSettings) -> Generator | None:
+        """The network that makes deformation fields; None where the settings need none or no weights are there.
+
+        Raises
+        ------
+        ConfigError
+            Named weights that are missing or not what their hash says.
+        """
+        if settings.method != "deformation" or settings.field != "film":
+            return None
+        named = settings.weights, settings.weights_sha256
+        if named not in self._generators:
+            found = find_generator(*named)
+            self._generators[named] = None if found is None else Generator(found, self._threads)
+        return self._generators[named]

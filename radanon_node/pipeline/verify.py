@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from radanon_node.biometrics.proof import prove_anonymised
+from radanon_node.biometrics.stage import Anonymiser
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.released import Released, _issue, digest_of
 from radanon_node.pipeline.types import Cleaned, Region
@@ -27,6 +29,7 @@ def verify(
     scrubbed: Scrubbed,
     identifiers: Identifiers,
     waived: str = "",
+    anatomy: Anonymiser | None = None,
 ) -> Released:
     """Look at the encoded bytes as a stranger would, and release them if nothing speaks against it.
 
@@ -46,6 +49,8 @@ def verify(
         Of the original data set.
     waived : str
         The reasons that a reviewer, having seen the instance, has let pass, separated by spaces; written into the receipt.
+    anatomy : Anonymiser or None
+        What was done to the anatomy after redaction; it is computed again.
 
     Returns
     -------
@@ -86,7 +91,10 @@ def verify(
     searched = "waived by a reviewer" if found_identity else "clean"
     receipt["proof"] = {"identity_search": searched, "validity": "no Type 1 or 2 attribute lost"}
     if image is not None and after.pixels is not None:
-        receipt["proof"]["pixels"] = prove(image, open_image(after), redacted).as_dict()
+        if anatomy is not None:
+            receipt["proof"]["pixels"] = prove_anonymised(image, open_image(after), redacted, anatomy)
+        else:
+            receipt["proof"]["pixels"] = prove(image, open_image(after), redacted).as_dict()
     return _issue(cleaned, digest, receipt, scrubbed.study_key, scrubbed.patient_key, scrubbed.device_key)
 
 

@@ -29,15 +29,15 @@ class PixelFacts:
         Some pixels changed.
     visual_features_cleaned : bool
         No face or the like can be recognised any more.
-    deformed : bool
-        The anatomy itself was anonymised.
+    anatomy : str
+        How the anatomy itself was anonymised, at most 64 characters; empty if it was not.
     """
 
     has_pixels: bool
     looked: bool
     redacted: bool
     visual_features_cleaned: bool = False
-    deformed: bool = False
+    anatomy: str = ""
 
 
 def applied(options: frozenset[str], facts: PixelFacts) -> list[str]:
@@ -75,8 +75,8 @@ def marks(options: frozenset[str], facts: PixelFacts) -> Mapping[BaseTag, DataEl
     done = applied(options, facts)
     dataset.PatientIdentityRemoved = "YES"
     method = [f"radanon_node {radanon_node.__version__}", "DICOM PS3.15 Annex E"]
-    if facts.deformed:
-        method.append("deformation field on the anatomy")
+    if facts.anatomy:
+        method.append(facts.anatomy)
     dataset.DeidentificationMethod = method
     items = []
     for name in done:

@@ -150,6 +150,10 @@ class Pseudonyms:
         """An opaque key for comparing equals inside the node (hexadecimal, 128 bits): never a plain hash."""
         return self._digest(f"token {purpose}", value)[:16].hex()
 
+    def secret(self, purpose: str, value: str) -> bytes:
+        """32 bytes that nobody without the key can tell from random ones, for noise and fields that must come out the same again."""
+        return self._digest(f"secret {purpose}", value)
+
     def patient_token(self, patient: PatientKey) -> str:
         """An opaque key of a patient: two of them in one study mean that patients were mixed up."""
         return self.token("patient", _flat(patient))

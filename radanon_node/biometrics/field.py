@@ -1,0 +1,101 @@
+"""The mathematics of a deformation field: smoothing, growth to the film's resolution, sampling of stored values.
+
+A flow has two channels (right, down) in -1..1, where 1 times mu is that share of half the film's extent between its first and
+last pixel centre. PriCheXy-Net (Packhaeuser et al., MICCAI 2023): ``x'(p) = x(p + smooth(mu * flow)(p))``, bilinear. The moves are
+rounded to 1/32 pixel, so that tiny differences in the network's arithmetic between machines hardly ever reach a sample.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SMOOTH_SIDE = 256
+SMOOTH_SIGMA = 2.0
+SMOOTH_KERNEL = 9
+"""The paper smooths with a Gaussian of 2 pixels, cut off at 9, on a grid of 256: other grids take the same share of the film."""
+
+_STEPS = 32
+
+
+def sigma_at(side: int) -> float:
+    """Width of the smoothing on a grid of `side`, in its pixels."""
+    return SMOOTH_SIGMA * side / SMOOTH_SIDE
+
+
+def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
+    """One-dimensional Gaussian that sums to 1, cut off where the paper does (twice sigma)."""
+    reach = max(1, round(sigma * (SMOOTH_KERNEL // 2) / SMOOTH_SIGMA))
+    at = np.arange(-reach, reach + 1, dtype=np.float64)
+    values = np.exp(-0.5 * (at / sigma) ** 2)
+    return np.asarray(values / values.sum(), np.float32)
+
+
+def smooth(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gaussian-smoothed flow.
+
+    Parameters
+    ----------
+    flow : ndarray of float32, shape (2, side, side)
+
+    Returns
+    -------
+    ndarray of float32, shape (2, side, side)
+    """
+    kernel = gaussian_kernel(sigma_at(flow.shape[-1]))
+    return np.stack([cv2.sepFilter2D(channel, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101) for channel in flow])
+
+
+def displacement(flow: NDArray[np.float32], mu: float, rows: int, columns: int) -> NDArray[np.float32]:
+    """What the field moves, at the network's resolution, in pixels of the film.
+
+    Parameters
+    ----------
+    flow : ndarray of float32, shape (2, side, side)
+        As the network gives it.
+    mu : float
+        Largest move, as a share of half the film's extent; 0 moves nothing.
+    rows, columns : int
+        Of the film.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side, 2)
+        (right, down), in steps of 1/32 pixel.
+    """
+    side = flow.shape[-1]
+    moved = smooth(flow) * np.float32(mu * (side - 1) / 2)
+    pixels = np.stack([moved[0] * np.float32(columns / side), moved[1] * np.float32(rows / side)], axis=-1)
+    return np.ascontiguousarray(np.rint(pixels * _STEPS) / np.float32(_STEPS), np.float32)
+
+
+def deform(values: NDArray[Any], moves: NDArray[np.float32], nearest: bool = False) -> NDArray[Any]:
+    """A film seen through the field.
+
+    Parameters
+    ----------
+    values : ndarray of 8 or 16-bit integers, shape (rows, columns)
+        Stored values.
+    moves : ndarray of float32, shape (side, side, 2)
+        From `displacement`.
+    nearest : bool
+        Take the nearest value instead of mixing four.
+
+    Returns
+    -------
+    ndarray
+        Same shape and type. Each value is the rounded weighted mean of four neighbours, so none lies outside their range; beyond
+        the border the outermost pixels go on, so there are no holes.
+    """
+    rows, columns = values.shape
+    if not moves.any():
+        return values.copy()
+    # Half-pixel centres on both sides: a pixel of the network lies in the middle of the film's pixels it was averaged from.
+    grown = cv2.resize(moves, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    how = (cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_RELATIVE_MAP
+    source = np.ascontiguousarray(values, np.int16 if values.dtype == np.int8 else values.dtype)  # OpenCV samples no int8
+    made = cv2.remap(source, grown, None, how, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # relative maps have no second
+    return np.asarray(made).astype(values.dtype, copy=False)

@@ -1,0 +1,75 @@
+"""The generator in ONNX Runtime: a film's gray view to its flow field."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from radanon_node.biometrics.weights import GeneratorWeights
+from radanon_node.errors import ConfigError, HoldInstance, Reason
+from radanon_node.pipeline.types import GrayFrame
+
+
+class Generator:
+    """A loaded network; the same film gives the same field, whatever was before it.
+
+    Parameters
+    ----------
+    weights : GeneratorWeights
+    threads : int
+        CPU threads of one call.
+
+    Raises
+    ------
+    ConfigError
+        The file is no such network.
+    """
+
+    def __init__(self, weights: GeneratorWeights, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = max(threads, 1)
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        ort.disable_telemetry_events()
+        self.weights = weights
+        try:
+            self._session = ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
+            (source,), (result,) = self._session.get_inputs(), self._session.get_outputs()
+            self._names = source.name, result.name
+            found = self._run(np.zeros((1, 1, weights.side, weights.side), np.float32))
+        except Exception as error:  # noqa: BLE001 - the runtime raises its own, undocumented types
+            raise ConfigError(f"profiles.NAME.biometrics.weights: {weights.path.name} cannot be used: {type(error).__name__}") from None
+        if found.shape != (1, 2, weights.side, weights.side):
+            raise ConfigError(f"profiles.NAME.biometrics.weights: {weights.path.name} gives no field of {weights.side} x {weights.side}")
+
+    def _run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self._session.run([self._names[1]], {self._names[0]: x})[0]
+        return found
+
+    def flow(self, view: GrayFrame) -> NDArray[np.float32]:
+        """The field for one film.
+
+        Parameters
+        ----------
+        view : ndarray of uint8, shape (rows, columns)
+            As displayed, 0 = black, markers blackened.
+
+        Returns
+        -------
+        ndarray of float32, shape (2, side, side), in -1..1
+            Right and down; see `field`.
+
+        Raises
+        ------
+        HoldInstance
+            ``internal_error`` if the network gives anything but finite numbers.
+        """
+        side = self.weights.side
+        small = cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
+        flow = self._run(small[None, None])[0]
+        if not np.isfinite(flow).all():
+            raise HoldInstance(Reason.INTERNAL_ERROR, "the deformation network gave no numbers")
+        return np.asarray(np.clip(flow, -1, 1), np.float32)
