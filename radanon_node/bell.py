@@ -52,12 +52,46 @@ class Bell:
         # poll(2) counts in milliseconds: round up, so that a short wait is not a busy one.
         return bool(poll.poll(None if timeout is None else -(-timeout * 1000 // 1)))
 
+    def fileno(self) -> int:
+        """For `select.poll`: readable while it rings."""
+        return self._fd
+
     def __del__(self) -> None:
         with suppress(OSError, AttributeError):
             os.close(self._fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (DupFd(self._fd),)
+
+
+class EchoBell(Bell):
+    """A bell that is heard in one more place: `set` rings `echo` too, `ring` does not.
+
+    So what this node's processes say to each other can be passed on to other nodes, and what those say does not come back to them.
+    """
+
+    __slots__ = ("echo",)
+
+    def __init__(self, fd: int | None = None, echo: Bell | None = None) -> None:
+        super().__init__(fd)
+        self.echo = Bell() if echo is None else echo
+
+    def set(self) -> None:
+        super().set()
+        self.echo.set()
+
+    def ring(self) -> None:
+        """Ring without the echo."""
+        super().set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _echo_received, (DupFd(self._fd), self.echo)
+
+
+def _echo_received(handed: Any, echo: Bell) -> EchoBell:
+    fd: int = handed.detach()
+    os.set_inheritable(fd, False)
+    return EchoBell(fd, echo)
 
 
 def _received(handed: Any) -> Bell:

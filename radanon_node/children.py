@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from radanon_node import logs
-from radanon_node.bell import Bell
+from radanon_node.bell import Bell, EchoBell
 from radanon_node.errors import StorageError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.settings import Config
@@ -39,8 +39,8 @@ class Wakeups:
     """
 
     stop: Bell
-    received: Bell
-    released: Bell
+    received: EchoBell
+    released: EchoBell
 
 
 @dataclass(slots=True)

@@ -20,13 +20,15 @@ import structlog
 
 import radanon_node
 from radanon_node import logs
-from radanon_node.bell import Bell
+from radanon_node.bell import Bell, EchoBell
 from radanon_node.children import Children, Wakeups, is_dead
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.heartbeat import Heartbeat
 from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.wire import Wire
 from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
 from radanon_node.settings import Config
@@ -56,7 +58,7 @@ def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool]
     if create_key:
         config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = load_key(config.node.key_path, create=create_key)
-    spool = Spool(config.spool_dir, config.listener.min_free_disk)
+    spool = open_spool(config, key, config.listener.min_free_disk)
     return Ledger(config.ledger_url, key, spool, config.worker.attempts), spool
 
 
@@ -104,7 +106,8 @@ class Node:
             log.info("orphan files removed", removed=len(swept))
         for owner in filter(is_dead, ledger.owners()):
             ledger.give_back(owner)  # a killed node's claims are due now, not when their leases run out
-        wake = Wakeups(Bell(), Bell(), Bell())
+        wake = Wakeups(Bell(), EchoBell(), EchoBell())
+        wire = Wire(ledger, {"received": wake.received, "released": wake.released}).start()
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
@@ -142,6 +145,7 @@ class Node:
         children.stop()
         children.join()
         housekeeping.join()
+        wire.stop()
         with suppress(StorageError):
             heartbeat.end()
         self._record(ledger, "node stop", "drained")
@@ -244,6 +248,9 @@ class Node:
                     log.info("purged", purged=purged)
                     purged = ledger.purge(after)
                 ledger.expire(_seconds(self.config.retention.rows), _seconds(self.config.retention.receipts))
+                tidied = ledger.spool.tidy(ledger.known_files)
+                if tidied:
+                    log.info("orphan objects removed", removed=len(tidied))
                 if (kept := _seconds(self.config.retention.rows)) is not None:
                     ledger.forget_patients(kept)
             except StorageError as error:

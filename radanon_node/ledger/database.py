@@ -67,6 +67,18 @@ class Database:
         if self._gate is not None:
             self._gate.close()
 
+    @property
+    def many_nodes(self) -> bool:
+        """Whether nodes on several machines may share this ledger."""
+        return self._engine.dialect.name == "postgresql"
+
+    def own_connection(self) -> Any:
+        """A psycopg connection outside of the pool, for whoever listens on it; the caller closes it."""
+        proxied = self._engine.raw_connection()
+        connection = proxied.driver_connection
+        proxied.detach()
+        return connection
+
     def known_files(self, names: Sequence[str]) -> set[str]:
         """Those of the spool names that a row refers to (for `Spool.sweep`)."""
         query = union(*(select(column).where(column.in_(names)) for column in (instances.c.file, releases.c.file)))
@@ -182,8 +194,12 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+# A server whose machine died is noticed in half a minute.
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+
+
 def _postgresql(url: URL) -> Engine:
     # synchronous_commit: a server set to `off` would acknowledge what a power cut can take back.
     options = "-c synchronous_commit=on -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
     return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_size=8, max_overflow=32, pool_recycle=1800,
-                         connect_args={"connect_timeout": 10, "options": options, "application_name": "radanon"})
+                         connect_args={"connect_timeout": 10, "options": options, "application_name": "radanon", **_KEEPALIVE})

@@ -10,8 +10,8 @@ import structlog
 
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
-from radanon_node.ledger.spool import Spool
 from radanon_node.pipeline.loop import Signal, Worker
 from radanon_node.pipeline.tools import Tools
 from radanon_node.settings import Config
@@ -40,7 +40,7 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     from radanon_node.pipeline.clean import clean_batch
 
     key = load_key(config.node.key_path, create=False)
-    spool = Spool(config.spool_dir)
+    spool = open_spool(config, key)
     ledger = Ledger(config.ledger_url, key, spool, config.worker.attempts)
     tools = Tools.load(config, key, _threads(config))
     tools.memory = ledger

@@ -133,14 +133,15 @@ class Viewer:
 
 def viewer_main(config: Config, pipe: Connection) -> None:
     """The process: answers until nobody asks for a while or the pages are gone."""
+    from radanon_node.ledger.places import open_spool
     from radanon_node.ledger.seal import load_key
-    from radanon_node.ledger.spool import Spool
     from radanon_node.pipeline.tools import Tools
     from radanon_node.pipeline.worker import _limit_memory
 
     logs.configure(config.node.log_format, config.node.log_level)
     _limit_memory(config.worker.memory_limit)
-    opener = Opener(config, Spool(config.spool_dir), Tools.load(config, load_key(config.node.key_path, create=False), 1))
+    key = load_key(config.node.key_path, create=False)
+    opener = Opener(config, open_spool(config, key), Tools.load(config, key, 1))
     answers: dict[str, Callable[..., Any]] = {
         "size": opener.size, "outcome": opener.outcome, "picture": opener.picture, "rule": opener.rule}
     try:

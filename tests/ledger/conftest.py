@@ -62,7 +62,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each engine."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    server = request.getfixturevalue("postgres")
+    return fresh_schema(request.getfixturevalue("postgres"))
+
+
+def fresh_schema(server: str) -> str:
+    """URL of an empty place on the server of `postgres`."""
     # A role with a schema of its own: a database each would be hundreds of files.
     name = f"ledger{next(_numbers)}"
     engine = create_engine(server.format(user="postgres"), isolation_level="AUTOCOMMIT")
