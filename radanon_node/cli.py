@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipts": ("receipts", "show what was done to an instance; check that no receipt was changed"),
     "ledger": ("ledger", "say the ledger's schema version, or bring it to this release's"),
     "map": ("reidentification_map", "export the encrypted re-identification map of original files, or read one"),
+    "rules": ("rules", "device region rules: check, import, accept or reject proposed ones"),
     "doctor": ("doctor", "check configuration, keys, weights, OCR, disk, GPU and destinations"),
     "healthcheck": ("healthcheck", "is this node alive? exit status 0 or 1, for containers and service managers"),
     "hash-password": ("hash_password", "make a password hash for web.auth"),

@@ -196,6 +196,9 @@ class PixelSettings(Settings):
     unknown: Literal["quarantine", "pass"] = Field("quarantine", description="What becomes of pixels that nothing can judge (video, undecodable).")
     sop_classes: dict[str, Literal["markers", "text", "both", "none", "hold"]] = Field(
         default_factory=dict, description="Per SOP class UID or modality: overrides the modality table.")
+    layout_change: Annotated[Literal["off", "alarm", "hold"], BeforeValidator(_off)] = Field(
+        "alarm", description="A device draws its text elsewhere than it used to, or its software changed: log and count it, or also hold "
+        "its instances (`layout_changed`); off learns no layouts.")
     margin: int = Field(3, ge=0, le=64, description="Pixels added around a redacted box.")
     min_confidence: float | None = Field(None, gt=0, lt=1, description="Marker threshold; null = the weights' calibrated one.")
     max_text_share: float = Field(0.4, gt=0, le=1, description="More of the picture covered by text than this: quarantine (scanned paper).")

@@ -34,6 +34,9 @@ def _print(status: dict[str, Any]) -> None:
     keys = ("waiting", "delivered", "failed")
     rows = [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in keys)] for name, row in sorted(status["destinations"].items())]
     print_rows(("destination", "up", *keys), rows)
+    if status["layouts"]["alarms"] or status["layouts"]["proposed"]:
+        print(f"devices: {status['layouts']['alarms']} with an alarm, {status['layouts']['proposed']} proposed rules; "
+              "see `radanon rules devices`")
     disk = status["disk"]
     print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
           f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")

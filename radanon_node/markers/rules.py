@@ -210,9 +210,12 @@ def _listed(raw: Mapping[str, Any], name: str, path: Path, problems: list[str]) 
     return []
 
 
-def dump_rules(rules: Sequence[Rule]) -> str:
+def dump_rules(rules: Sequence[Rule], required: Sequence[Condition] = ()) -> str:
     """YAML text of rules, as `load_rules` reads it."""
-    return yaml.safe_dump({"rules": [rule.as_yaml() for rule in rules]}, sort_keys=False, allow_unicode=True, width=120)
+    written: dict[str, Any] = {"rules": [rule.as_yaml() for rule in rules]}
+    if required:
+        written["require_rule_for"] = [condition.as_yaml() for condition in required]
+    return yaml.safe_dump(written, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _rule(raw: object, where: str) -> Rule:

@@ -155,7 +155,7 @@ def _tiles(box: Box, window: Box) -> list[Box]:
 
 
 def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detector: TextDetector, identifiers: Matcher | None,
-               settings: PixelSettings) -> list[Region]:
+               settings: PixelSettings, read_all: bool = False) -> list[Region]:
     """Find and judge the printed text of an object: the one call the pipeline needs.
 
     Parameters
@@ -169,6 +169,8 @@ def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detecto
         This patient's identifiers; with None no text is kept.
     settings : PixelSettings
         ``retain``: letters and words that stay.
+    read_all : bool
+        Read every line, also those too long to be harmless words: for the counts of certain finds.
 
     Returns
     -------
@@ -178,7 +180,8 @@ def judge_text(dataset: Dataset, views: Iterable[tuple[int, GrayFrame]], detecto
     modality = str(dataset.get("Modality") or "").strip().upper()
 
     def judge(view: GrayFrame, detections: Sequence[Detection]) -> list[Region]:
-        return judge_frame(view, detections, reader=detector, modality=modality, identifiers=identifiers, retain=settings.retain)
+        return judge_frame(view, detections, reader=detector, modality=modality, identifiers=identifiers, retain=settings.retain,
+                           read_all=read_all)
 
     parts = [(numbers, loop_regions(frames, detector, judge)) for numbers, frames in _batches(views)]
     if len(parts) == 1:

@@ -29,6 +29,7 @@ class Matcher(Protocol):
     """Knows this patient's identifiers: `tags.identifiers.Identifiers` does."""
 
     def matches(self, text: str) -> bool: ...
+    def certain(self, text: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _normal(text: str) -> str:
 
 
 def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Reader | None, modality: str,
-                identifiers: Matcher | None, retain: Sequence[str] = ()) -> list[Region]:
+                identifiers: Matcher | None, retain: Sequence[str] = (), read_all: bool = False) -> list[Region]:
     """Decide over the detected text of one frame.
 
     Parameters
@@ -101,16 +102,20 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
         None keeps nothing: what cannot be compared cannot be trusted.
     retain : sequence of str
         Isolated letters or words of the profile that stay, such as ``("L", "R")``.
+    read_all : bool
+        Also read the lines that are too long to stay, so that ``why`` tells those that are an identifier.
 
     Returns
     -------
     list of Region
         One per detection, in its order; boxes to be blacked out are drawn over stray letters beside them. ``why`` of what stays:
-        ``allowed_text``, ``scale_tick``, ``caliper``, ``retained_word``; of what goes: ``text``, ``identifier`` (the reading matches
-        this patient), ``reading_unsure``, ``not_isolated``. Never the reading itself.
+        ``allowed_text``, ``scale_tick``, ``caliper``, ``retained_word``; of what goes: ``text``, ``identifier`` (the reading holds a
+        strong identifier of this patient), ``like_identifier`` (a weak one), ``reading_unsure``, ``not_isolated``. Never the reading
+        itself.
     """
     allowed = allow_list(modality)
-    candidates = [] if reader is None or identifiers is None else [i for i, found in enumerate(detections) if _may_stay(found.box)]
+    candidates = [] if reader is None or identifiers is None else [
+        i for i, found in enumerate(detections) if read_all or _may_stay(found.box)]
     whys = ["text"] * len(detections)
     keeps = [False] * len(detections)
     if candidates and reader is not None and identifiers is not None:
@@ -138,7 +143,9 @@ def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], all
     if not text:
         return False, "reading_unsure"
     if identifiers.matches(text):
-        return False, "identifier"
+        return False, "identifier" if identifiers.certain(text) else "like_identifier"
+    if not _may_stay(boxes[index]):
+        return False, "text"
     if confidence < allowed.confidence or not _fits(text, boxes[index]):
         return False, "reading_unsure"
     if _normal(text) in retain:

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from radanon_node.biometrics.stage import Anonymiser, anonymiser
 from radanon_node.biometrics.suits import suits
 from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
+from radanon_node.markers.layouts import Device
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
-from radanon_node.pipeline.policy import PixelPlan, plan, policy_table
+from radanon_node.pipeline.policy import PixelPlan, plan, policy_table, said_no
 from radanon_node.pipeline.receipt import new_receipt
 from radanon_node.pipeline.regions import check_text_share, with_margins
 from radanon_node.pipeline.released import Released
@@ -265,7 +266,13 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
             regions += _on_frame(judged, frame, image.frames)
     if chosen.text and not chosen.markers:
         with tools.watch.stage("text"):
-            regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings)
+            whole = tools.observer is not None and tools.observer.reads_all(Device.of(item.dataset, image.rows, image.columns))
+            regions += judge_text(item.dataset, _main_views(image, chosen), tools.text, item.identifiers, settings, whole)
+    if chosen.text and tools.observer is not None:
+        tools.observer.judged(
+            Device.of(item.dataset, image.rows, image.columns), policy.route, regions, said_no(item.dataset),
+            learns=not chosen.markers and settings.layout_change != "off",
+            holds=settings.layout_change == "hold" and not item.received.waives(Reason.LAYOUT_CHANGED))
     regions += _device_rules(item, policy, tools, image)
     regions = with_margins(regions, settings.margin, image.rows, image.columns)
     regions = reviewed(regions, item.received.edits, image.rows, image.columns, image.frames)

@@ -149,6 +149,11 @@ def plan(dataset: Dataset, sop_class_uid: str, settings: PixelSettings, frames: 
     return PixelPlan(markers, text, None if markers or text else (), rule)
 
 
+def said_no(dataset: Dataset) -> bool:
+    """Whether the input says that nothing is burnt in: counted where text is found all the same, never believed."""
+    return _text_of(dataset, "BurnedInAnnotation") == "NO"
+
+
 def _row(table: PolicyTable, dataset: Dataset, uid: str, settings: PixelSettings) -> tuple[str, str, Reason, Family | None]:
     """(look, rule id, reason of a hold, family) of the most specific rule."""
     family = table.sop_classes.get(uid)

@@ -19,6 +19,7 @@ from radanon_node.errors import ConfigError
 from radanon_node.markers.detector import MarkerDetector
 from radanon_node.markers.rules import RuleSet, load_rules
 from radanon_node.markers.text import TextDetector
+from radanon_node.pipeline.observer import Observer
 from radanon_node.settings import BiometricsSettings, Config, ProfileSettings
 from radanon_node.tags.engine import Scrubber
 from radanon_node.tags.known import Memory
@@ -96,13 +97,16 @@ class Tools:
         Threads the models may use in this process.
     memory : Memory or None
         Where it is kept what patients are known by; None hunts what an instance itself says.
+    observer : Observer or None
+        Takes note of where text stands, per kind of device.
     """
 
     def __init__(
         self, key: bytes, weights: Path | None = None, weights_sha256: str | None = None, device: str = "auto", threads: int = 1,
-        memory: Memory | None = None,
+        memory: Memory | None = None, observer: Observer | None = None,
     ) -> None:
         self.memory = memory
+        self.observer = observer
         self._key = key
         self._weights = (weights, weights_sha256)
         self._device = device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -13,7 +14,10 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
 from radanon_node.pipeline.loop import Signal, Worker
-from radanon_node.pipeline.tools import Tools
+from radanon_node.pipeline.observer import Observer
+from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.tools import Policy, Tools
+from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.settings import Config
 
 log = structlog.get_logger("radanon.worker")
@@ -43,15 +47,23 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     spool = open_spool(config, key)
     ledger = Ledger(config.ledger_url, key, spool, config.worker.attempts)
     tools = Tools.load(config, key, _threads(config))
-    tools.memory = ledger
+    observer = Observer(ledger)
+    tools.memory, tools.observer = ledger, observer
     try:
         tools.warm()
     except ConfigError as error:
         log.error("models not loaded: what needs them is quarantined", problems=error.problems)
     _limit_memory(config.worker.memory_limit)
-    worker = Worker(config, ledger, spool, owner, lambda received, policy: clean_batch(received, policy, tools))
+
+    def clean(received: Sequence[Received], policy: Policy) -> list[Released | Quarantined]:
+        results = clean_batch(received, policy, tools)
+        observer.flush()
+        return results
+
+    worker = Worker(config, ledger, spool, owner, clean)
     try:
         worker.run(stop, wake, released)
+        observer.flush(force=True)
     finally:
         worker.close()
         ledger.close()

@@ -66,6 +66,10 @@ class Identifiers:
         """
         return next(self.find(text, weak=True), None) is not None
 
+    def certain(self, text: str) -> bool:
+        """Whether `text` holds a strong identifier: no word of the trade, nothing of one or two letters, no short number."""
+        return next(self.find(text), None) is not None
+
     def find(self, text: str, weak: bool = False) -> Iterator[Match]:
         """Every place in `text` that holds an identifier; overlaps are possible.
 

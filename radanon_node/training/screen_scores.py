@@ -29,6 +29,9 @@ class _NoPatient:
     def matches(self, text: str) -> bool:
         return False
 
+    def certain(self, text: str) -> bool:
+        return False
+
 
 @dataclass(slots=True)
 class TextScores:

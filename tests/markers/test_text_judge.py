@@ -34,6 +34,9 @@ class Patient:
     def matches(self, text: str) -> bool:
         return any(name in text.upper() for name in self.names)
 
+    def certain(self, text: str) -> bool:
+        return self.matches(text)
+
 
 def box_for(text: str, x: int = 10, y: int = 10) -> Detection:
     return Detection(Box(x, y, x + 4 + 9 * len(text), y + 18), Kind.TEXT, 0.9, Source.TEXT_MODEL)
