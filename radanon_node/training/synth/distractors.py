@@ -8,57 +8,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.training.synth import glyphs
-
-_WHITE = np.float32(255)
-Film = NDArray[np.float32]
-
-
-def _lay(film: Film, mask: NDArray[np.float32], x: float, y: float, level: float, opacity: float) -> None:
-    r, c = int(y - mask.shape[0] / 2), int(x - mask.shape[1] / 2)
-    r0, c0, r1, c1 = max(r, 0), max(c, 0), min(r + mask.shape[0], film.shape[0]), min(c + mask.shape[1], film.shape[1])
-    if r0 >= r1 or c0 >= c1:
-        return
-    part = mask[r0 - r : r1 - r, c0 - c : c1 - c] * opacity
-    view = film[r0:r1, c0:c1]
-    view += (level - view) * part
-
-
-def _blurred(mask: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(np.pad(mask, 4), (0, 0), sigma), np.float32)
-
-
-def _draw(film: Film, opacity: float, level: float, blur: float, paint: Callable[[NDArray[np.uint8]], object]) -> None:
-    canvas = np.zeros(film.shape, np.uint8)
-    paint(canvas)
-    mask = cv2.GaussianBlur(canvas, (0, 0), max(blur, 0.5)).astype(np.float32) / _WHITE
-    film += (level - film) * mask * opacity
-
-
-def _wiggle(film: Film, rng: np.random.Generator, turns: float = 1.0) -> NDArray[np.int32]:
-    h, w = film.shape
-    t = np.linspace(0, 1, 60)
-    a, b = rng.uniform(-0.1, 1.1, 2) * [w, h], rng.uniform(-0.1, 1.1, 2) * [w, h]
-    bend = np.stack([sum(rng.normal(0, 0.12 * turns / k) * np.sin(np.pi * k * t) for k in range(1, 5)) * s for s in (w, h)], 1)
-    return np.asarray(np.round((a * (1 - t[:, None]) + b * t[:, None] + bend) * 8), np.int32)
+from radanon_node.training.synth import glyphs, lookalikes
+from radanon_node.training.synth.strokes import Film, draw, lay, wiggle
 
 
 def wire(film: Film, rng: np.random.Generator) -> None:
     """ECG leads, catheters, tubes."""
-    path, width = _wiggle(film, rng), int(rng.integers(1, 6))
-    _draw(film, rng.uniform(0.15, 0.9), 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, width, cv2.LINE_AA, 3))
+    path, width = wiggle(film, rng), int(rng.integers(1, 6))
+    draw(film, rng.uniform(0.15, 0.9), 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, width, cv2.LINE_AA, 3))
 
 
 def electrode(film: Film, rng: np.random.Generator) -> None:
     """A snap with its lead: small bright disc in a fainter ring, a connector and a wire."""
     h, w = film.shape
     x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(12, 34))
-    _lay(film, glyphs.ellipse(s * 2, s * 2), x, y, 255, rng.uniform(0.03, 0.2))
-    _lay(film, glyphs.ellipse(s, s, max(s // 6, 1)), x, y, 255, rng.uniform(0.4, 0.95))
-    _lay(film, glyphs.ellipse(max(s // 2, 3), max(s // 2, 3)), x, y, 255, rng.uniform(0.5, 1))
-    path = _wiggle(film, rng)
+    lay(film, glyphs.ellipse(s * 2, s * 2), x, y, 255, rng.uniform(0.03, 0.2))
+    lay(film, glyphs.ellipse(s, s, max(s // 6, 1)), x, y, 255, rng.uniform(0.4, 0.95))
+    lay(film, glyphs.ellipse(max(s // 2, 3), max(s // 2, 3)), x, y, 255, rng.uniform(0.5, 1))
+    path = wiggle(film, rng)
     path = path - path[0] + np.array([x * 8, y * 8], np.int32)
-    _draw(
+    draw(
         film,
         rng.uniform(0.3, 0.9),
         255,
@@ -73,8 +42,8 @@ def snaps(film: Film, rng: np.random.Generator) -> None:
     s, opacity = int(rng.uniform(8, 24)), rng.uniform(0.3, 0.95)
     x, y, dx, dy = rng.uniform(0, w), rng.uniform(0, h), rng.normal(0, 60), rng.normal(0, 60)
     for k in range(int(rng.integers(1, 5))):
-        _lay(film, glyphs.ellipse(s, s, max(s // 4, 1)), x + k * dx, y + k * dy, 255, opacity)
-        _lay(film, glyphs.ellipse(max(s // 3, 2), max(s // 3, 2)), x + k * dx, y + k * dy, 255, opacity)
+        lay(film, glyphs.ellipse(s, s, max(s // 4, 1)), x + k * dx, y + k * dy, 255, opacity)
+        lay(film, glyphs.ellipse(max(s // 3, 2), max(s // 3, 2)), x + k * dx, y + k * dy, 255, opacity)
 
 
 def clips(film: Film, rng: np.random.Generator) -> None:
@@ -85,7 +54,7 @@ def clips(film: Film, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 12))):
         p, a, n = np.array([x, y]) + rng.normal(0, 40, 2), rng.uniform(0, np.pi), rng.uniform(3, 12)
         strokes.append(np.round(np.array([p, p + n * np.array([np.cos(a), np.sin(a)])]) * 8).astype(np.int32))
-    _draw(film, rng.uniform(0.6, 1), 255, 0.6, lambda c: cv2.polylines(c, strokes, False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+    draw(film, rng.uniform(0.6, 1), 255, 0.6, lambda c: cv2.polylines(c, strokes, False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
 
 
 def prosthesis(film: Film, rng: np.random.Generator) -> None:
@@ -104,13 +73,13 @@ def prosthesis(film: Film, rng: np.random.Generator) -> None:
                 [x - s * 0.2, y + s * 0.3],
             ]
         )
-        _draw(film, 0.97, level, 1, lambda c: cv2.fillPoly(c, [np.round(stem * 8).astype(np.int32)], 255, cv2.LINE_AA, 3))
-        _lay(film, glyphs.ellipse(int(s * 0.9), int(s * 0.9)), x - s * 0.15, y - s * 0.05, level, 0.97)
+        draw(film, 0.97, level, 1, lambda c: cv2.fillPoly(c, [np.round(stem * 8).astype(np.int32)], 255, cv2.LINE_AA, 3))
+        lay(film, glyphs.ellipse(int(s * 0.9), int(s * 0.9)), x - s * 0.15, y - s * 0.05, level, 0.97)
     elif kind < 0.75:
         a = rng.uniform(0, np.pi)
         along, across = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
         ends = np.array([np.array([x, y]) - along * s, np.array([x, y]) + along * s])
-        _draw(
+        draw(
             film,
             0.9,
             level,
@@ -121,23 +90,23 @@ def prosthesis(film: Film, rng: np.random.Generator) -> None:
             np.round(np.array([p := ends[0] + (ends[1] - ends[0]) * t, p + across * s * rng.uniform(0.3, 0.7)]) * 8).astype(np.int32)
             for t in np.linspace(0.05, 0.95, int(rng.integers(2, 8)))
         ]
-        _draw(film, 0.95, level, 0.7, lambda c: cv2.polylines(c, screws, False, 255, max(int(s * 0.06), 2), cv2.LINE_AA, 3))
+        draw(film, 0.95, level, 0.7, lambda c: cv2.polylines(c, screws, False, 255, max(int(s * 0.06), 2), cv2.LINE_AA, 3))
     else:
         box = np.array([rng.normal([x, y], s * 0.8) for _ in range(5)])
         hull = cv2.convexHull(np.round(box * 8).astype(np.int32))
-        _draw(film, rng.uniform(0.6, 0.95), level, 1, lambda c: cv2.fillPoly(c, [hull], 255, cv2.LINE_AA, 3))
+        draw(film, rng.uniform(0.6, 0.95), level, 1, lambda c: cv2.fillPoly(c, [hull], 255, cv2.LINE_AA, 3))
 
 
 def chain(film: Film, rng: np.random.Generator) -> None:
     """Necklace or zip: a row of dots or teeth along a curve."""
-    path = _wiggle(film, rng, 0.8) // 8
+    path = wiggle(film, rng, 0.8) // 8
     size, every = int(rng.integers(2, 6)), int(rng.integers(1, 3))
 
     def paint(canvas: NDArray[np.uint8]) -> None:
         for px, py in path[::every]:
             cv2.circle(canvas, (int(px), int(py)), size, 255, -1, cv2.LINE_AA)
 
-    _draw(film, rng.uniform(0.3, 1), 255, 0.6, paint)
+    draw(film, rng.uniform(0.3, 1), 255, 0.6, paint)
 
 
 def redaction(film: Film, rng: np.random.Generator) -> None:
@@ -157,7 +126,7 @@ def edge(film: Film, rng: np.random.Generator) -> None:
     line = np.round(np.array([p - d, p + d]) * 8).astype(np.int64)
     line = np.clip(line, -(2**20), 2**20).astype(np.int32)
     width = int(rng.uniform(2, 40))
-    _draw(
+    draw(
         film,
         rng.uniform(0.05, 0.6),
         rng.choice([0.0, 255.0]),
@@ -172,12 +141,12 @@ def port(film: Film, rng: np.random.Generator) -> None:
     x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(22, 60))
     opacity = rng.uniform(0.2, 0.8)
     body = glyphs.rectangle(s, int(s * rng.uniform(0.8, 1.3)), -1, int(s * rng.uniform(0.1, 0.5)))
-    _lay(film, body, x, y, 255, opacity * rng.uniform(0.2, 0.7))
+    lay(film, body, x, y, 255, opacity * rng.uniform(0.2, 0.7))
     ring = glyphs.ellipse(int(s * 0.7), int(s * rng.uniform(0.5, 0.8)), max(int(s * rng.uniform(0.08, 0.2)), 1))
-    _lay(film, ring, x, y, 255, opacity)
-    path = _wiggle(film, rng)
+    lay(film, ring, x, y, 255, opacity)
+    path = wiggle(film, rng)
     path = np.asarray(path - path[0] + np.array([x * 8, y * 8], np.int32), np.int32)
-    _draw(film, opacity, 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(2, 5)), cv2.LINE_AA, 3))
+    draw(film, opacity, 255, 0.8, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(2, 5)), cv2.LINE_AA, 3))
 
 
 def pacemaker(film: Film, rng: np.random.Generator) -> None:
@@ -185,16 +154,16 @@ def pacemaker(film: Film, rng: np.random.Generator) -> None:
     h, w = film.shape
     x, y, s = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(60, 150))
     opacity = rng.uniform(0.4, 0.95)
-    _lay(film, glyphs.rectangle(s, int(s * rng.uniform(0.8, 1.1)), -1, int(s * 0.35)), x, y, 235, opacity * 0.6)
+    lay(film, glyphs.rectangle(s, int(s * rng.uniform(0.8, 1.1)), -1, int(s * 0.35)), x, y, 235, opacity * 0.6)
     for _ in range(int(rng.integers(2, 7))):
         part = glyphs.rectangle(
             int(s * rng.uniform(0.1, 0.6)), int(s * rng.uniform(0.08, 0.4)), int(rng.integers(-1, 4)), int(rng.integers(0, 6))
         )
-        _lay(film, part, x + rng.uniform(-0.25, 0.25) * s, y + rng.uniform(-0.25, 0.25) * s, rng.choice([120.0, 255.0]), opacity)
+        lay(film, part, x + rng.uniform(-0.25, 0.25) * s, y + rng.uniform(-0.25, 0.25) * s, rng.choice([120.0, 255.0]), opacity)
     for _ in range(int(rng.integers(1, 4))):
-        path = _wiggle(film, rng)
+        path = wiggle(film, rng)
         path = np.asarray(path - path[0] + np.array([x * 8, (y - s * 0.4) * 8], np.int32), np.int32)
-        _draw(film, opacity, 255, 0.7, lambda c, p=path: cv2.polylines(c, [p], False, 255, 2, cv2.LINE_AA, 3))  # type: ignore[misc]
+        draw(film, opacity, 255, 0.7, lambda c, p=path: cv2.polylines(c, [p], False, 255, 2, cv2.LINE_AA, 3))  # type: ignore[misc]
 
 
 def coil(film: Film, rng: np.random.Generator) -> None:
@@ -206,7 +175,7 @@ def coil(film: Film, rng: np.random.Generator) -> None:
     u, v = s * np.cos(t) + drift * s * t / 2, s * rng.uniform(0.4, 1.2) * np.sin(t)
     points = np.stack((x + np.cos(a) * u - np.sin(a) * v, y + np.sin(a) * u + np.cos(a) * v), 1)
     path = np.asarray(np.round(points * 8), np.int32)
-    _draw(film, rng.uniform(0.4, 1), 255, 0.6, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
+    draw(film, rng.uniform(0.4, 1), 255, 0.6, lambda c: cv2.polylines(c, [path], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 3))
 
 
 def rod(film: Film, rng: np.random.Generator) -> None:
@@ -219,66 +188,7 @@ def rod(film: Film, rng: np.random.Generator) -> None:
         line = np.asarray(np.round(np.array([p, p + along * length * share]) * 8), np.int32)
         thick = max(int(width * (1.0 if share == 1 else rng.uniform(0.3, 1.6))), 1)
         tone = level if share == 1 or rng.random() < 0.6 else rng.uniform(60, 160)
-        _draw(film, opacity, tone, 0.7, lambda c, m=line, k=thick: cv2.polylines(c, [m], False, 255, k, cv2.LINE_AA, 3))  # type: ignore[misc]
-
-
-def pedicles(film: Film, rng: np.random.Generator) -> None:
-    """Vertebrae seen from the front: pairs of soft ovals with a drop-shaped process between them, one below the other."""
-    h, w = film.shape
-    x, y, s = rng.uniform(0.1, 0.9) * w, rng.uniform(-0.2, 0.6) * h, rng.uniform(14, 60)
-    step, level, opacity, tilt = s * rng.uniform(1.6, 2.6), rng.uniform(180, 255), rng.uniform(0.12, 0.5), rng.normal(0, 0.15)
-    shape = (max(int(s * rng.uniform(0.3, 0.5)), 5), max(int(s * rng.uniform(0.45, 0.75)), 6))
-    for k in range(int(rng.integers(1, 6))):
-        cx, cy = x + tilt * k * step, y + k * step
-        for side in (-1, 1):
-            oval = glyphs.ellipse(*shape, -1 if rng.random() < 0.4 else max(int(s * 0.07), 1))
-            _lay(film, _blurred(oval, 1.2), cx + side * s * 0.55, cy, level, opacity)
-        drop = glyphs.ellipse(max(int(s * 0.22), 4), max(int(s * rng.uniform(0.4, 0.9)), 6))
-        _lay(film, _blurred(drop, 1.5), cx, cy + s * 0.3, level, opacity * rng.uniform(0.5, 1.2))
-
-
-def phleboliths(film: Film, rng: np.random.Generator) -> None:
-    """Small round calcifications, often with a clear middle; bone islands, stones, calcified nodes."""
-    h, w = film.shape
-    x, y = rng.uniform(0, w), rng.uniform(0, h)
-    for _ in range(int(rng.integers(1, 6))):
-        s, opacity = int(rng.uniform(5, 22)), rng.uniform(0.15, 0.7)
-        disc = glyphs.ellipse(s, max(int(s * rng.uniform(0.7, 1.3)), 4))
-        px, py = x + rng.normal(0, 60), y + rng.normal(0, 40)
-        _lay(film, _blurred(disc, 0.9), px, py, 255, opacity)
-        if rng.random() < 0.4:
-            _lay(film, _blurred(glyphs.ellipse(max(s // 3, 2), max(s // 3, 2)), 0.7), px, py, 120, opacity)
-
-
-def device(film: Film, rng: np.random.Generator) -> None:
-    """A T- or hook-shaped thing with no writing: intrauterine device, bra hook, hair pin, key, plug."""
-    h, w = film.shape
-    x, y, s, a = rng.uniform(0, w), rng.uniform(0, h), rng.uniform(12, 70), rng.uniform(0, 2 * np.pi)
-    bend = rng.uniform(0.2, 1.0)
-    shapes = (
-        [[(-0.5, -0.5), (0.5, -0.5)], [(0, -0.5), (0, 0.6)]],
-        [[(-0.3, 0.5), (-0.3, -0.3), (0, -0.3 - 0.3 * bend), (0.3, -0.3), (0.3, 0.1)]],
-        [[(-0.15, 0.6), (-0.15 * bend, -0.6), (0.15 * bend, -0.6), (0.15, 0.6)]],
-        [[(-0.5, 0), (0.5, 0)], [(-0.5, -0.25), (-0.5, 0.25)], [(0.3, 0), (0.3, 0.25)]],
-    )
-    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-    strokes = [
-        np.asarray(np.round((np.array(line) @ turn.T * s + [x, y]) * 8), np.int32) for line in shapes[int(rng.integers(0, len(shapes)))]
-    ]
-    width = max(int(s * rng.uniform(0.04, 0.16)), 1)
-    _draw(film, rng.uniform(0.35, 1), 255, 0.7, lambda c: cv2.polylines(c, strokes, False, 255, width, cv2.LINE_AA, 3))
-
-
-def joint(film: Film, rng: np.random.Generator) -> None:
-    """Cortical arcs and the dark cleft between them: joints, growth plates, sutures, facets."""
-    h, w = film.shape
-    x, y, s, a = rng.uniform(0, w), rng.uniform(0, h), int(rng.uniform(15, 110)), float(rng.uniform(0, 360))
-    begin, end = a, a + float(rng.uniform(50, 220))
-    level, opacity, line = rng.uniform(190, 255), rng.uniform(0.15, 0.6), int(rng.integers(1, 5))
-    axes = (s, max(int(s * rng.uniform(0.4, 1)), 3))
-    for grow, tone, much in ((0, level, opacity), (2 * line + 1, rng.uniform(0, 90), opacity * 0.7), (4 * line + 2, level, opacity)):
-        size = (axes[0] + grow, axes[1] + grow)
-        _draw(film, much, tone, 1.0, lambda c, m=size: cv2.ellipse(c, (int(x), int(y)), m, 0.0, begin, end, 255, line, cv2.LINE_AA))  # type: ignore[misc]
+        draw(film, opacity, tone, 0.7, lambda c, m=line, k=thick: cv2.polylines(c, [m], False, 255, k, cv2.LINE_AA, 3))  # type: ignore[misc]
 
 
 _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
@@ -294,10 +204,13 @@ _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
     (pacemaker, 0.04),
     (coil, 0.05),
     (rod, 0.07),
-    (pedicles, 0.08),
-    (phleboliths, 0.05),
-    (device, 0.06),
-    (joint, 0.06),
+    (lookalikes.fastener, 0.10),
+    (lookalikes.chamber, 0.08),
+    (lookalikes.clasp, 0.06),
+    (lookalikes.pedicles, 0.08),
+    (lookalikes.phleboliths, 0.05),
+    (lookalikes.device, 0.06),
+    (lookalikes.joint, 0.06),
 )
 
 
