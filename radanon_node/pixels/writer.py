@@ -127,7 +127,8 @@ def _converted(out: list[bytes], tag: int, element: DataElement, implicit: bool,
     if value is None or value == "":
         _put(out, tag, vr, b"", implicit, order)
         return
-    encoded = _plain(vr, value, order)
+    # pydicom pads every odd value but this VR's.
+    encoded = value if vr == "UN" and isinstance(value, bytes) else _plain(vr, value, order)
     if encoded is None:
         _put_by_pydicom(out, element, implicit, little, charset)
     else:

@@ -157,6 +157,18 @@ def test_odd_values_are_padded_and_too_long_ones_become_un():
     read_instance(encode_instance(instance.dataset, ExplicitVRLittleEndian, None).data)
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_odd_values_of_unknown_vr_are_padded_at_every_depth(syntax):
+    inner, outer = Dataset(), Dataset()
+    inner.add_new(0x00091002, "UN", b"odd")
+    outer.add_new(0x00091001, "UN", b"odd")
+    outer.add_new(0x00081140, "SQ", [inner])
+    outer.SOPClassUID, outer.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    found = read_instance(encode_instance(outer, syntax, None).data)
+    assert found.dataset[0x00091001].value == b"odd\0"
+    assert found.dataset[0x00081140].value[0][0x00091002].value == b"odd\0"
+
+
 def test_group_lengths_commands_and_meta_elements_inside_the_data_set_do_not_leave():
     body = element(0x00080000, b"UL", struct.pack("<L", 99)) + BASIC
     stray = read_instance(file(body))
