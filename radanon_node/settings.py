@@ -9,6 +9,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -54,11 +55,20 @@ def _send_window(value: str) -> str:
     return value.strip()
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from error
+    return value
+
+
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SendWindow = Annotated[str, AfterValidator(_send_window)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class Settings(BaseModel):
@@ -83,7 +93,7 @@ class NodeSettings(Settings):
                                   "Default: `secret.key` in data_dir. Back it up: without it no study can be continued.")
     log_format: Literal["console", "json"] = Field("console", description="How log events are written to stdout.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log.")
-    time_zone: str | None = Field(None, description="IANA name, as Europe/Berlin, that `send_window` goes by; null = that of the machine.")
+    time_zone: TimeZone | None = Field(None, description="IANA name, as Europe/Berlin, that `send_window` goes by; null = that of the machine.")
     drain_timeout: Seconds = Field(30.0, description="How long SIGTERM waits for work in hand before it is left to the next start.")
 
     @property

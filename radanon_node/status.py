@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import Any
 
 from radanon_node.ledger.ledger import Ledger
+from radanon_node.network.schedule import describe
 from radanon_node.settings import Config
 
 
@@ -21,8 +23,9 @@ def full_status(config: Config, ledger: Ledger) -> dict[str, Any]:
     status = ledger.status()
     for route in config.routes:
         status["routes"].setdefault(route.ae_title, dict.fromkeys(status["states"], 0))
-    for name in config.destinations:
-        status["destinations"].setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
+    for name, settings in config.destinations.items():
+        place = status["destinations"].setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
+        place.update(describe(settings, config.node.time_zone, time.time()))
     status["layouts"] = ledger.layout_counts()
     status["finds"] = _finds(ledger.finds())
     status["disk"] = {"free": shutil.disk_usage(config.spool_dir).free, "min_free": config.listener.min_free_disk}

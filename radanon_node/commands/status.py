@@ -32,11 +32,22 @@ def _print(status: dict[str, Any]) -> None:
     routes = [*sorted(status["routes"].items()), ("all", status["states"])]
     print_rows(("route", *states), [[route, *(str(counts[state]) for state in states)] for route, counts in routes])
     keys = ("waiting", "delivered", "failed")
-    rows = [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in keys)] for name, row in sorted(status["destinations"].items())]
-    print_rows(("destination", "up", *keys), rows)
+    rows = [[name, "yes" if row["up"] else "NO", *(str(row[key]) for key in keys), _limits(row)]
+            for name, row in sorted(status["destinations"].items())]
+    print_rows(("destination", "up", *keys, "limits"), rows)
     if status["layouts"]["alarms"] or status["layouts"]["proposed"]:
         print(f"devices: {status['layouts']['alarms']} with an alarm, {status['layouts']['proposed']} proposed rules; "
               "see `radanon rules devices`")
     disk = status["disk"]
     print(f"oldest waiting: {status['oldest_waiting_s']:.0f} s; disk free: {disk['free'] / 2**30:.1f} GiB "
           f"(refuses below {disk['min_free'] / 2**30:.1f} GiB)")
+
+
+def _limits(place: dict[str, Any]) -> str:
+    """Send window and rate limits of a destination in words."""
+    parts = []
+    if "send_window" in place:
+        parts.append(place["send_window"] + (f" (opens {place['opens_at']})" if place["opens_at"] else " (open)"))
+    parts += [f"{place[key]:g} {unit}" for key, unit in (("max_instances_per_minute", "instances/min"), ("max_mbit_per_second", "Mbit/s"))
+              if key in place]
+    return ", ".join(parts) or "-"

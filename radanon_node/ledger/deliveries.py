@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
-from radanon_node.ledger.database import Database, claimed, count_delivered, in_index_order, storable
+from radanon_node.ledger.database import claimed, count_delivered, in_index_order, storable
+from radanon_node.ledger.rates import Rates
 from radanon_node.ledger.schema import UNDELIVERED, WAITING, deliveries, destinations, instances, now, releases, unindexed
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
@@ -16,7 +17,7 @@ _CHUNK = 500
 _SENDABLE = (DeliveryState.WAITING, DeliveryState.SENDING)
 
 
-class Deliveries(Database):
+class Deliveries(Rates):
     """Claims and outcomes of deliveries, Storage Commitment, state of the destinations."""
 
     def claim_deliveries(self, owner: str, destination: str, limit: int, lease: float) -> list[DeliveryItem]:

@@ -71,7 +71,7 @@ class ObjectSpool(Spool):
             self._store.put("ledger", ledger_id.encode(), new=True)
             found = self._store.get("ledger")[1]
         if found != ledger_id.encode():
-            raise ConfigError("ledger.spool: the objects below this prefix belong to another ledger; restore that one or use another prefix")
+            raise ConfigError("ledger.spool: the objects of this prefix belong to another ledger; restore that one or use another prefix")
 
     def begin(self, header: bytes) -> Incoming:
         self._store.check()

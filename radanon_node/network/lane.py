@@ -20,6 +20,7 @@ from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.commitments import Commitments, awaits_commitment
 from radanon_node.network.courier import Courier, FolderCourier, NetworkCourier
 from radanon_node.network.health import Health, backoff
+from radanon_node.network.schedule import Schedule
 from radanon_node.pipeline.released import Released
 from radanon_node.settings import Config
 
@@ -58,18 +59,20 @@ class Lane:
         Of the destination.
     services : Services
     health : Health
-        Shared by the destination's lanes.
+    schedule : Schedule
+        Shared by the destination's lanes, both.
     bell : Bell
         Shared by the destination's lanes.
     first : bool
         The first lane of a destination looks for work by the clock and asks for Storage Commitment; the others come when it is busy.
     """
 
-    def __init__(self, name: str, services: Services, health: Health, bell: Bell, first: bool) -> None:
+    def __init__(self, name: str, services: Services, health: Health, schedule: Schedule, bell: Bell, first: bool) -> None:
         self._name = name
         self._services = services
         self._settings = services.config.destinations[name]
         self._health = health
+        self._schedule = schedule
         self._bell = bell
         self._first = first
         self._commitments = Commitments(name, services.config, services.ledger, services.seal, services.owner, health)
@@ -92,7 +95,8 @@ class Lane:
 
         health = Health(settings, on_change)
         count = 1 if settings.directory else settings.max_associations
-        return [cls(name, services, health, bell, first=number == 0) for number in range(count)]
+        schedule = Schedule(name, settings, services.config.node.time_zone, services.ledger)
+        return [cls(name, services, health, schedule, bell, first=number == 0) for number in range(count)]
 
     def run(self) -> None:
         """Deliver until the bell is closed."""
@@ -126,14 +130,20 @@ class Lane:
         self._courier.cut()
 
     def _round(self) -> bool:
+        if not self._schedule.is_open():
+            return False
         permitted = self._health.permit(BATCH)
         if not permitted:
             return False
         began = time.monotonic()
         try:
+            permitted = self._schedule.permit(permitted)
+            if not permitted:
+                return False
             items = self._services.ledger.claim_deliveries(self._services.owner, self._name, permitted, LEASE_S)
             if not items:
                 return False
+            self._schedule.claimed(items)
             point("sender.after_claim")
             if len(items) == BATCH:
                 self._bell.ring()  # there is more than one lane's worth
@@ -178,7 +188,7 @@ class Lane:
             return
         with self._health.delivering(), closing(self._opened(items)) as upcoming:
             step = next(upcoming, None)
-            while step is not None and not self._bell.closed:
+            while step is not None and not self._bell.closed and self._schedule.is_open():
                 item, released, problem = step
                 if released is None:
                     yield self._local_problem(item, problem)

@@ -141,10 +141,10 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(folder: Path, destinations: Mapping[str, Mapping[str, Any]], drain: float = 5.0) -> Iterator[Bench]:
+def bench(folder: Path, destinations: Mapping[str, Mapping[str, Any]], drain: float = 5.0, **node: Any) -> Iterator[Bench]:
     """Everything a sender needs, below `folder`."""
     config = configuration.parse({
-        "node": {"data_dir": str(folder / "var"), "drain_timeout": drain},
+        "node": {"data_dir": str(folder / "var"), "drain_timeout": drain, **node},
         "destinations": {name: dict(values) for name, values in destinations.items()},
     })
     spool = Spool(folder / "var" / "spool")
