@@ -22,8 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "say what would happen to one file, element by element and box by box"),
     "status": ("status", "counts per state, route and destination"),
     "quarantine": ("quarantine", "list, show, retry, release or drop quarantined instances"),
+    "review": ("review", "what reviewers decided; labels and device rules that follow from it; bounds of residual identity"),
     "deliveries": ("deliveries", "list or retry deliveries"),
     "receipts": ("receipts", "show what was done to an instance; check that no receipt was changed"),
+    "audit": ("audit", "check the audit trail, or write it out"),
     "ledger": ("ledger", "say the ledger's schema version, or bring it to this release's"),
     "map": ("reidentification_map", "export the encrypted re-identification map of original files, or read one"),
     "rules": ("rules", "device region rules: check, import, accept or reject proposed ones"),
@@ -34,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train the marker detector"),
     "finetune": ("finetune", "adapt the marker detector to about 20 local films"),
     "evaluate": ("evaluate", "measure removal, retention and false boxes on labelled films"),
+    "biometrics": ("biometrics", "train, evaluate and time the anonymisation of chest films' anatomy"),
     "export": ("export", "write a trained checkpoint as ONNX weights for the node"),
     "bench": ("bench", "measure speed beside peers, in one run"),
 }

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ import structlog
 
 import radanon_node
 from radanon_node import logs
+from radanon_node.audit.forwarder import Forwarder
 from radanon_node.bell import Bell, EchoBell
-from radanon_node.children import Children, Wakeups, is_dead
-from radanon_node.errors import ConfigError, StorageError
+from radanon_node.children import Children, Wakeups, is_dead, owner_name
+from radanon_node.errors import ConfigError, StorageError, Unreachable
 from radanon_node.heartbeat import Heartbeat
+from radanon_node.ledger.audit import ANCHOR
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
@@ -36,6 +39,8 @@ from radanon_node.settings import Config
 log = structlog.get_logger("radanon.node")
 
 _HOUSEKEEPING_S = 2.0
+_FORGET_EVERY_S = 3600.0
+_FINDS_S = 400 * 86400.0  # counts of burnt-in text are kept by day for so long
 
 
 def worker_count(config: Config) -> int:
@@ -81,6 +86,7 @@ class Node:
     config: Config
     roles: tuple[str, ...] = ROLES
     source: Callable[[], Config] | None = None
+    _cut_off: bool = False
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
@@ -131,6 +137,9 @@ class Node:
         heartbeat = Heartbeat(self.config, ledger, self.roles, lambda: listener.associations if listener else 0)
         housekeeping = threading.Thread(target=self._housekeeping, args=(ledger, stopping, heartbeat), name="housekeeping")
         housekeeping.start()
+        forwarder = Forwarder(lambda: self.config.audit, ledger, owner_name("audit", 0))
+        telling = threading.Thread(target=forwarder.run, args=(stopping,), name="audit")
+        telling.start()
         while not stopping.wait(0.5):
             renewing = children.renewing
             children.watch(ledger)
@@ -149,6 +158,11 @@ class Node:
         with suppress(StorageError):
             heartbeat.end()
         self._record(ledger, "node stop", "drained")
+        telling.join()
+        with suppress(StorageError, ConfigError, Unreachable):
+            forwarder.tell()
+        forwarder.close()
+        self._keep_end_of_trail(ledger)
         ledger.close()
         spool.close()
         log.info("stopped")
@@ -230,6 +244,21 @@ class Node:
             if place["waiting"] and name not in self.config.destinations:
                 log.warning("deliveries to a removed destination: they wait until it is back", destination=name, waiting=place["waiting"])
 
+    def _keep_end_of_trail(self, ledger: Ledger) -> None:
+        """Keep the audit trail's last link in a file and in the log: should its end be cut off, either shows it."""
+        try:
+            anchor = ledger.write_anchor(self.config.node.data_dir / ANCHOR)
+        except ConfigError as error:
+            if not self._cut_off:
+                log.error("audit trail does not hold", problems=error.problems)
+            self._cut_off = True
+        except (StorageError, OSError) as error:
+            log.warning("end of the audit trail not kept", error=logs.describe(error))
+        else:
+            self._cut_off = False
+            if anchor is not None:
+                log.info("audit trail", id=anchor.id, link=anchor.link)
+
     def _record(self, ledger: Ledger, action: str, reason: str) -> None:
         """Put an act of the node itself into the audit trail; a ledger that is down must not stop it."""
         try:
@@ -239,9 +268,11 @@ class Node:
 
     def _housekeeping(self, ledger: Ledger, stopping: threading.Event, heartbeat: Heartbeat) -> None:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over; says that the node lives."""
+        forget_at = 0.0
         while not stopping.is_set():
             try:
                 heartbeat.beat()
+                self._keep_end_of_trail(ledger)
                 after = _seconds(self.config.retention.originals) or 0.0
                 purged = ledger.purge(after)
                 while purged and not stopping.is_set():
@@ -251,8 +282,11 @@ class Node:
                 tidied = ledger.spool.tidy(ledger.known_files)
                 if tidied:
                     log.info("orphan objects removed", removed=len(tidied))
-                if (kept := _seconds(self.config.retention.rows)) is not None:
-                    ledger.forget_patients(kept)
+                if time.monotonic() >= forget_at:
+                    forget_at = time.monotonic() + _FORGET_EVERY_S
+                    ledger.forget_finds(time.strftime("%Y-%m-%d", time.gmtime(time.time() - _FINDS_S)))
+                    if (kept := _seconds(self.config.retention.rows)) is not None:
+                        ledger.forget_patients(kept)
             except StorageError as error:
                 log.warning("housekeeping put off", error=logs.describe(error))
             except Exception:

@@ -101,6 +101,7 @@ def try_out(config: Config) -> None:
 
 
 def _steps(config: Config) -> Iterator[Any]:
+    from radanon_node.audit.syslog import Collector
     from radanon_node.network.courier import NetworkCourier
     from radanon_node.network.negotiation import Doorkeeper
     from radanon_node.network.tls import server_context
@@ -118,6 +119,8 @@ def _steps(config: Config) -> Iterator[Any]:
     for tls in (config.listener.tls, config.web.tls):
         if tls is not None:
             yield lambda tls=tls: server_context(tls)
+    if config.audit.syslog is not None:
+        yield lambda settings=config.audit.syslog: Collector(settings)
     for destination in config.destinations.values():
         if destination.directory is None:
             yield lambda destination=destination: NetworkCourier(destination)

@@ -346,6 +346,30 @@ class SamplingSettings(Settings):
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the upper bounds of residual identity.")
 
 
+class SyslogSettings(Settings):
+    host: str = Field(description="Name or address of the collector.")
+    port: Port = Field(6514, description="Its port.")
+    protocol: Literal["tls", "udp"] = Field("tls", description="RFC 5425, or RFC 5426 (loses what the network loses).")
+    ca: Path | None = Field(None, description="PEM file of the authorities its certificate is checked against; null = the system's.")
+    certificate: Path | None = Field(None, description="PEM file with the certificate to show it.")
+    private_key: Path | None = Field(None, description="PEM file with its private key.")
+    verify_hostname: bool = Field(True, description="Its certificate must name `host`.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> SyslogSettings:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together")
+        return self
+
+
+class AuditSettings(Settings):
+    syslog: SyslogSettings | None = Field(None, description="Collector of DICOM audit messages (PS3.15 A.5); null = none.")
+    source_id: str | None = Field(None, max_length=64, description="AuditSourceID in the messages; null = the host's name.")
+    site_id: str = Field("", max_length=64, description="AuditEnterpriseSiteID in the messages.")
+    transfers: bool = Field(True, description="Also tell what was received and sent: AE titles, addresses, counts, pseudonyms.")
+    free_text: bool = Field(False, description="Send the reasons that people wrote; they may hold anything.")
+
+
 class Config(Settings):
     """The whole of ``config.yaml``."""
 
@@ -359,6 +383,7 @@ class Config(Settings):
     web: WebSettings = Field(default_factory=WebSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
 
     @model_validator(mode="after")

@@ -18,6 +18,9 @@ from radanon_node.ledger.schema import audit
 from radanon_node.ledger.schema_audit import audit_chain
 from radanon_node.ledger.types import AuditEntry
 
+ANCHOR = "audit.anchor"
+"""Name of the anchor's file in `node.data_dir`."""
+
 _PAGE = 1000
 
 
@@ -61,6 +64,11 @@ class Audit(Database):
         with self._read() as connection:
             link = connection.scalar(select(audit_chain.c.link).where(audit_chain.c.audit_id == anchor.id))
         return bool(link == anchor.link)
+
+    def audit_link(self, number: int) -> str:
+        """The link of a row; empty if it has none."""
+        with self._read() as connection:
+            return str(connection.scalar(select(audit_chain.c.link).where(audit_chain.c.audit_id == number)) or "")
 
     def audit_rows(self, after: int = 0, since: float | None = None, until: float | None = None) -> Iterator[tuple[int, AuditEntry]]:
         """Rows with their ids, oldest first; `since` and `until` in seconds since 1970, the end not included."""

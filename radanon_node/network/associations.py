@@ -13,13 +13,14 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from radanon_node.errors import SUCCESS, AssociationEnded
+from radanon_node.errors import SUCCESS, AssociationEnded, StorageError
 from radanon_node.ledger.faults import point
 from radanon_node.network import command_set as cs
 from radanon_node.network.commitment import Commitments, Job, write_data_set
@@ -57,6 +58,8 @@ class Shared:
     tls : ssl.SSLContext or None
     establish : callable
         Asks for one of the places of established associations: called with the association, True if there was one.
+    report : callable, optional
+        Told of transfers that begin and end (``receiving``, ``received``) and their facts, for audit messages.
     """
 
     config: Config
@@ -65,6 +68,7 @@ class Shared:
     commitments: Commitments
     tls: ssl.SSLContext | None
     establish: Callable[[Association], bool]
+    report: Callable[[str, Mapping[str, Any]], None] | None = None
 
 
 class Association:
@@ -92,6 +96,8 @@ class Association:
         self._reported: dict[int, Job] = {}
         self._message_ids = itertools.count(1)
         self._counts = dict.fromkeys(("instances", "bytes", "refused", "duplicates", "conflicts"), 0)
+        self._number = number
+        self._begun = False
         self._log = _log.bind(association=number)
 
     def run(self) -> None:
@@ -116,6 +122,7 @@ class Association:
             for job in [*self._jobs, *self._reported.values()]:
                 self._shared.commitments.hand_over(job)
             if self._request is not None and self._reader is not None:
+                self._report("received", **{name: self._counts[name] for name in ("instances", "refused", "duplicates", "conflicts")})
                 self._log.info("association_closed", called_ae=self._request.called_ae, calling_ae=self._request.calling_ae,
                                peer=self._address, why=why, **self._counts)
             elif why not in ("rejected", "connection_lost"):
@@ -175,6 +182,16 @@ class Association:
                        contexts=len(answers), accepted=len(self._contexts), tls=shared.tls is not None)
         return True
 
+    def _report(self, kind: str, **facts: int) -> None:
+        """For the audit collector, once per association with an instance: it begins, it is over."""
+        if self._shared.report is None or self._request is None or (kind == "received" and not any(self._counts.values())):
+            return
+        try:
+            self._shared.report(kind, {"ae_title": self._request.calling_ae, "own_ae_title": self._request.called_ae, "peer": self._address,
+                                       "route": self._request.called_ae, "association": self._number, **facts})
+        except StorageError:
+            self._log.warning("not told to the audit collector: the ledger does not answer", reason=kind)
+
     def _serve(self, stream: PduStream) -> None:
         assert self._reader is not None
         while True:
@@ -197,6 +214,9 @@ class Association:
         if command.kind != cs.C_STORE_RQ:
             return MemorySink()
         assert self._request is not None
+        if not self._begun:
+            self._begun = True
+            self._report("receiving")
         route = self._shared.config.route(self._request.called_ae)
         origin = Origin(self._request.called_ae, self._request.calling_ae, route.priority if route else "normal")
         return InstanceSink(self._shared.storing, origin, self._contexts[context_id], command)

@@ -55,6 +55,7 @@ class Listener:
         self._spool = spool
         self._commitments = Commitments(config, ledger)
         self._admitter = Admitter(ledger, spool, on_admitted)
+        self._ledger = ledger
         self.renew(config)
         self._changed = threading.Condition()
         self._half_open: dict[Association, None] = {}
@@ -75,7 +76,8 @@ class Listener:
         settings = config.listener
         storing = Storing(self._spool, self._admitter, settings.max_instance_size)
         tls = server_context(settings.tls) if settings.tls else None
-        self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish)
+        report = self._ledger.record_transfer if config.audit.syslog and config.audit.transfers else None
+        self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish, report)
         self._config = config
         self._commitments.renew(config)
         self._max_half_open = max(64, 4 * settings.max_associations)
