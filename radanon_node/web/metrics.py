@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from radanon_node.ledger.sampling import Residual
@@ -46,6 +46,17 @@ class StatusCollector(Collector):
         yield instances
         yield deliveries
         yield up
+        layouts = GaugeMetricFamily("radanon_device_layouts", "Kinds of devices by state of what is learned of their screens, and alarms.",
+                                    labels=["state"])
+        for state, count in self._status.get("layouts", {}).items():
+            layouts.add_metric([state], count)
+        yield layouts
+        finds = CounterMetricFamily("radanon_burnt_in_text", "Pictures searched for text, by route and what was found.",
+                                    labels=["route", "what"])
+        for route, counts in self._status.get("finds", {}).items():
+            for what, count in counts.items():
+                finds.add_metric([route, what], count)
+        yield finds
         yield GaugeMetricFamily("radanon_oldest_waiting_seconds", "Age of the oldest instance not yet delivered or set aside.",
                                 value=self._status["oldest_waiting_s"])
         yield GaugeMetricFamily("radanon_disk_free_bytes", "Free space for the spool.", value=self._status["disk"]["free"])
