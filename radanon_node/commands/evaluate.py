@@ -1,4 +1,4 @@
-"""``radanon evaluate``: the paper's table for marker weights on labelled or drawn films."""
+"""``radanon evaluate``: the paper's table for marker weights on labelled or drawn films, and figures of the text pass on screens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--films", type=Path, help="folder of the films, if not beside the labels")
     parser.add_argument("--split", default="val", help="of films that name a split only this one is judged; `all` for every film")
     parser.add_argument("--drawn", type=int, default=0, metavar="N", help="judge N drawn films instead or too")
-    parser.add_argument("--seed", type=int, default=900, help="of the drawn films")
+    parser.add_argument("--seed", type=int, default=900, help="of the drawn films or screens")
+    parser.add_argument("--screens", type=int, default=0, metavar="N", help="judge the text pass on N drawn screens per modality")
+    parser.add_argument("--modality", action="append", metavar="M", help="of --screens: only this one (may be repeated)")
     parser.add_argument(
         "--weights",
         type=Path,
@@ -40,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print one table per weights file and set of films."""
+    if args.screens:
+        _screens(args)
+        if not (args.labels or args.drawn):
+            return EXIT_OK
     from radanon_node.markers.detector import MarkerDetector
     from radanon_node.training.evaluate import Montage, calibrate, drawn_subjects, evaluate, real_subjects
     from radanon_node.training.export import digest
@@ -82,3 +88,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, indent=1))
     return EXIT_OK
+
+
+def _screens(args: argparse.Namespace) -> None:
+    from radanon_node.markers.text import TextDetector
+    from radanon_node.training.screen_grounds import SIZES
+    from radanon_node.training.screen_scores import score
+
+    unknown = set(args.modality or ()) - set(SIZES)
+    if unknown:
+        raise ConfigError(f"--modality: must be one of {', '.join(sorted(SIZES))}")
+    scores = score(TextDetector.load(args.threads), args.modality or sorted(SIZES), args.screens, args.seed)
+    print(json.dumps(scores.figures(), indent=1) if args.json else scores.table())

@@ -43,6 +43,23 @@ class TextScores:
     false_area: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
+    def figures(self) -> dict[str, object]:
+        """The counts, and median CPU seconds per modality."""
+        return {"removed": self.removed, "kept": self.kept, "false_boxes": self.false_boxes, "false_area": round(self.false_area, 6),
+                "cpu_seconds_median": {name: round(float(np.median(all_)), 3) for name, all_ in self.seconds.items()}}
+
+    def table(self) -> str:
+        """The table of docs/modalities.md."""
+        names = {"clear": "identities removed, size >= 12 px and contrast >= 80, level", "faint": "the same, fainter or smaller",
+                 "clear_tilted": "turned by any angle, clear", "faint_tilted": "turned by any angle, fainter or smaller"}
+        rows = [(names[group], f"{hits} of {of}") for group, (hits, of) in sorted(self.removed.items())]
+        rows.append(("harmless words kept", f"{self.kept[0]} of {self.kept[1]}"))
+        false, of = self.false_boxes
+        rows.append(("screens without text that got a box", f"{false} of {of}; {self.false_area:.4%} of the area"))
+        rows += [(f"CPU seconds per screen, {name}, median", f"{float(np.median(all_)):.3f}")
+                 for name, all_ in sorted(self.seconds.items())]
+        return "\n".join(["| figure | result |", "|---|---|", *(f"| {name} | {result} |" for name, result in rows)])
+
 
 def uncovered(text: ScreenText, boxes: Sequence[Box], margin: int = MARGIN) -> float:
     """Part of a text's ink that boxes, grown by `margin`, leave to be seen, 0..1."""
@@ -95,9 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     scores = score(TextDetector.load(given.threads), given.modality or sorted(SIZES), given.count, given.seed)
-    print(json.dumps({"removed": scores.removed, "kept": scores.kept, "false_boxes": scores.false_boxes,
-                      "false_area": round(scores.false_area, 6),
-                      "cpu_seconds_median": {name: round(float(np.median(all_)), 3) for name, all_ in scores.seconds.items()}}, indent=1))
+    print(json.dumps(scores.figures(), indent=1))
     return 0
 
 

@@ -189,6 +189,15 @@ def make_screen(modality: str, rng: np.random.Generator, identities: int = 8, ha
     return Screen(modality, canvas.pixels, tuple(canvas.texts))
 
 
+def ink_mask(screen: Screen) -> NDArray[np.uint8]:
+    """What each pixel of a screen is: 0 no text, 1 ink of an identity, 2 of a harmless word; shape (rows, columns)."""
+    mask = np.zeros(screen.pixels.shape, np.uint8)
+    for one in screen.texts:
+        part = mask[one.box.y0:one.box.y1, one.box.x0:one.box.x1]
+        part[one.ink] = 1 if one.identity else 2
+    return mask
+
+
 def make_loop(modality: str, rng: np.random.Generator, frames: int, static: int = 8, moving: int = 1) -> tuple[list[GrayFrame], Screen]:
     """Draw a cine loop: grain that changes with every frame, static text, a running clock and text that moves for part of the loop.
 
