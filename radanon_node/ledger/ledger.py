@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from radanon_node.ledger.admission import Admissions
 from radanon_node.ledger.audit import Audit
+from radanon_node.ledger.commit_requests import CommitmentRequests
 from radanon_node.ledger.deliveries import Deliveries
 from radanon_node.ledger.flow import Flow
 from radanon_node.ledger.layouts import Layouts
@@ -34,7 +35,7 @@ _COMMITTED = {State.DELIVERED: "accepted", State.QUARANTINED: "failed", State.FA
 _CHUNK = 500
 
 
-class Ledger(Admissions, Work, Deliveries, Reviews, Retention, Patients, Layouts, Audit, Flow, Outboxes):
+class Ledger(Admissions, Work, Deliveries, Reviews, Retention, Patients, Layouts, Audit, Flow, Outboxes, CommitmentRequests):
     """All of the ledger; see `Database` for the parameters. Safe for threads; any number of processes may open the same one.
 
     Every method raises LedgerUnavailable when the database cannot do it now.

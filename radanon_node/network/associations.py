@@ -233,7 +233,9 @@ class Association:
             status = self._shared.commitments.archive_reported(command, _data(message), context.transfer_syntax)
             self._send(stream, context, cs.response(command, status))
         elif command.kind == cs.N_EVENT_REPORT_RQ | cs.RESPONSE:
-            self._reported.pop(command.numbers.get("MessageIDBeingRespondedTo", 0), None)
+            reported = self._reported.pop(command.numbers.get("MessageIDBeingRespondedTo", 0), None)
+            if reported is not None:
+                self._shared.commitments.done(reported)
         elif command.kind in cs.REQUESTS:
             if message.sink is not None:
                 message.sink.abort()
@@ -274,6 +276,8 @@ class Association:
                 report = self._shared.commitments.report(job)
                 if report is not None:
                     self._jobs.remove(job)
+                    if not self._shared.commitments.hold(job):
+                        continue
                     message_id = next(self._message_ids)
                     self._reported[message_id] = job
                     context = next(item for item in self._contexts.values() if item.abstract_syntax == STORAGE_COMMITMENT)

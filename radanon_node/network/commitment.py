@@ -2,16 +2,19 @@
 
 Towards modalities this node is the SCP: a request is answered at once, and its result follows when every instance in it is decided, that
 is, when the archives accepted it or it was set aside. The result goes out on the modality's own association while that is open, else on
-a new one to the address and port of its entry in `callers`. Requests live in memory: after a restart a modality asks again, as it
-must when no result comes (J.3.2). Nothing is claimed to be committed that the archives have not accepted.
+a new one to the address and port of its entry in `callers`. A request whose modality can be called is kept in the ledger before it is
+answered, and reported on by whichever node is there when it is decided; of one that cannot, nothing is left when its association ends, and
+the modality asks again, as it must when no result comes (J.3.2). Nothing is claimed to be committed that the archives have not accepted.
 
 Towards archives it is the SCU (the sender asks); their results, when they come on an association of their own, go to the ledger.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -23,6 +26,7 @@ from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import build_role
 
 from radanon_node.errors import StorageError
+from radanon_node.ledger.commit_requests import KeptRequest
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.network.command_set import Command
 from radanon_node.network.commit_request import handle_event_report
@@ -39,6 +43,8 @@ ALL_COMMITTED, FAILURES_EXIST = 1, 2
 _LIFETIME_S = 24 * 3600.0
 _LOOK_S = 5.0
 _RETRY_S = 60.0
+_HELD_S = 120.0
+_KEPT = ("transaction_uid", "references", "route", "calling_ae", "host", "port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,10 @@ class Job:
         SOP Class UID and SOP Instance UID.
     host, port : str, int or None
         Where the modality listens; None if that is not configured.
-    expires, due : float
-        On the monotonic clock: when undecided instances count as not committed, and when to look (again).
+    expires : float
+        On the monotonic clock: when undecided instances count as not committed.
+    kept : KeptRequest or None
+        Its row in the ledger, held by whoever has the job.
     """
 
     transaction_uid: str
@@ -62,7 +70,7 @@ class Job:
     host: str
     port: int | None
     expires: float
-    due: float = 0.0
+    kept: KeptRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,6 @@ class Commitments:
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self._config = config
         self._ledger = ledger
-        self._jobs: list[Job] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -112,7 +119,35 @@ class Commitments:
         references = _references(found, "ReferencedSOPSequence") if found is not None else []
         if not is_uid(transaction) or not references:
             return INVALID_ARGUMENT, None
-        return 0, Job(transaction, tuple(references), route, calling_ae, host, port, time.monotonic() + _LIFETIME_S)
+        job = Job(transaction, tuple(references), route, calling_ae, host, port, time.monotonic() + _LIFETIME_S)
+        if port is None:
+            return 0, job
+        try:
+            kept = self._ledger.keep_request({name: getattr(job, name) for name in _KEPT}, _HELD_S, _LIFETIME_S)
+        except StorageError:
+            return PROCESSING_FAILURE, None
+        return 0, replace(job, kept=kept)
+
+    def start(self) -> None:
+        """Report on what is decided, also on requests that an earlier node took."""
+        if self._config.listener.storage_commitment and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="commitment", daemon=True)
+            self._thread.start()
+
+    def hold(self, job: Job) -> bool:
+        """Before a job is reported on its own association: whether it is still to be reported, and by nobody else for a while."""
+        try:
+            return job.kept is None or self._ledger.hold_request(job.kept, _HELD_S)
+        except StorageError:
+            return False
+
+    def done(self, job: Job) -> None:
+        """The modality has its result."""
+        try:
+            if job.kept is not None:
+                self._ledger.drop_request(job.kept)
+        except StorageError as error:
+            _log.warning("commitment_reported_again_later", calling_ae=job.calling_ae, called_ae=job.route, detail=str(error))
 
     def report(self, job: Job) -> Report | None:
         """The result of a job; None while instances in it are undecided or the ledger cannot tell."""
@@ -135,21 +170,17 @@ class Commitments:
 
     def hand_over(self, job: Job) -> None:
         """Report it later, on a new association: the modality's own one is gone."""
-        if job.port is None:
+        if job.kept is None:
             _log.warning("commitment_not_reported", calling_ae=job.calling_ae, called_ae=job.route, count=len(job.references),
                          reason="the caller's entry in callers names no port")
             return
+        with suppress(StorageError):  # else it is due when nobody holds it any more
+            self._ledger.hold_request(job.kept, 0.0)
         with self._changed:
-            if self._stopping:
-                return
-            self._jobs.append(job)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="commitment", daemon=True)
-                self._thread.start()
             self._changed.notify()
 
     def stop(self) -> None:
-        """Give up what is not reported; the modalities will ask again."""
+        """End; what is not reported is in the ledger for the next start or another node."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -170,27 +201,34 @@ class Commitments:
             with self._changed:
                 if self._stopping:
                     return
-                now = time.monotonic()
-                job = next((job for job in self._jobs if job.due <= now), None)
-                if job is None:
-                    self._changed.wait(min((job.due - now for job in self._jobs), default=None))
+            try:
+                kept = self._ledger.due_request(_HELD_S)
+                if kept is not None:
+                    self._deliver(kept)
                     continue
-                self._jobs.remove(job)
-            left = self._deliver(job)
-            if left is not None:
-                with self._changed:
-                    self._jobs.append(left)
+            except StorageError as error:
+                _log.warning("commitments_wait", detail=str(error))
+            except Exception as error:  # noqa: BLE001  the thread's edge: its hold runs out, the next look is later
+                _log.error("commitment_failed", exc_info=error)
+            with self._changed:
+                if not self._stopping:
+                    self._changed.wait(_LOOK_S)
 
-    def _deliver(self, job: Job) -> Job | None:
-        """Report a job if it is decided; what is left of it otherwise."""
+    def _deliver(self, kept: KeptRequest) -> None:
+        """Report on a request if it is decided, or have it looked at again later."""
+        fields = kept.request | {"references": tuple((str(pair[0]), str(pair[1])) for pair in kept.request["references"])}
+        job = Job(**fields, expires=0.0 if kept.expired else math.inf, kept=kept)
         report = self.report(job)
-        now = time.monotonic()
         if report is None:
-            return replace(job, due=now + _LOOK_S)
+            self._ledger.hold_request(kept, _LOOK_S)
+            return
         delivered = self._call_back(job, report)
         _log.info("commitment_reported" if delivered else "commitment_not_reported", calling_ae=job.calling_ae, called_ae=job.route,
                   count=len(job.references), failed=len(report.data.get("FailedSOPSequence", [])))
-        return None if delivered or now > job.expires else replace(job, due=now + _RETRY_S)
+        if delivered or kept.expired:
+            self._ledger.drop_request(kept)
+        else:
+            self._ledger.hold_request(kept, _RETRY_S)
 
     def _call_back(self, job: Job, report: Report) -> bool:
         assert job.port is not None

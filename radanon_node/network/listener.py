@@ -99,6 +99,7 @@ class Listener:
         self._socket = _bind(settings.host, settings.port)
         self._acceptor = threading.Thread(target=self._accept, args=(self._socket,), name="listener", daemon=True)
         self._acceptor.start()
+        self._commitments.start()
         port: int = self._socket.getsockname()[1]
         return port
 

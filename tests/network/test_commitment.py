@@ -136,6 +136,25 @@ def test_the_result_follows_on_a_new_association_when_the_first_is_gone(tmp_path
         modality.server.shutdown()
 
 
+def test_a_request_outlives_the_node_that_took_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modality = Modality()
+    try:
+        config = make_config(tmp_path, ON | {"allowed_callers": [{"ae_title": "MODALITY", "host": "127.0.0.1", "port": modality.port}]})
+        instance, transaction = make_instance(), generate_uid()
+        with running(config) as node, Peer(node.port) as peer:
+            peer.associate(contexts=CONTEXTS)
+            assert peer.store(encoded(instance), instance.SOPInstanceUID) == 0
+            peer.send(action([instance.SOPInstanceUID], transaction) + RELEASE_RQ)
+            assert peer.response().numbers["Status"] == 0
+        with running(config) as node:
+            decide(node, monkeypatch, "accepted")
+            found, data = modality.reports.get(timeout=30)
+            assert (found, data.TransactionUID) == (1, transaction)
+            assert uids(data, "ReferencedSOPSequence") == [instance.SOPInstanceUID]
+    finally:
+        modality.server.shutdown()
+
+
 @pytest.mark.parametrize(("arguments", "status"), [
     ({"instance": "1.2.3"}, 0x0112), ({"action_type": 2}, 0x0123), ({"transaction": ""}, 0x0115), ({"uids": []}, 0x0115),
 ])
