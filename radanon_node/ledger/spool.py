@@ -132,11 +132,14 @@ class Spool:
         """Like `store_released` for a batch: all are written before the first is synced, which lets the file system sync them together."""
         files: list[Incoming] = []
         try:
-            for data in released:
-                files += self._create("out")
+            files += self._create("out", len(released))
+            for file, data in zip(files, released, strict=True):
                 with storage_errors("write"):
-                    write_all(files[-1].fd, data)
+                    write_all(file.fd, data)
+            if files:
+                _sync_open_folder(files[0].folder)  # once for the names of all
             for file in files:
+                file.name_is_durable = True
                 file.seal()
         except StorageError:
             for file in files:
@@ -155,6 +158,18 @@ class Spool:
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
         return self._path(name).exists()
+
+    def hold(self, name: str, target: Path) -> None:
+        """Give a file a second name on the same file system, or copy it: it outlives its removal here. StorageError if it is gone."""
+        with storage_errors("hold"):
+            try:
+                os.link(self._path(name), target)
+                return
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and type(self) is Spool:
+                    raise
+        with self.open(name) as opened, storage_errors("hold"):
+            target.write_bytes(opened.data)
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is already gone is no error."""

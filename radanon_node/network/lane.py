@@ -11,6 +11,7 @@ import structlog
 
 from radanon_node.errors import DeliveryError, DeliveryFailed, DeliveryRefused, HoldInstance, LedgerUnavailable, StorageError, Unreachable
 from radanon_node.ledger.faults import point
+from radanon_node.ledger.files import SpoolAway
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
@@ -28,6 +29,9 @@ _log = structlog.get_logger("radanon.sender")
 
 LEASE_S = 300.0
 BATCH = 32
+_MOST = 128  # of which quick destinations get batch by batch more, as far as
+_QUICK_S = 0.5  # a batch takes less than that,
+_SLOW_S = 2.0  # and fewer again past that
 _POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen,
 _IDLE_POLL_S = 3.0  # after that long
 _IDLE_S = 10.0  # without work
@@ -79,6 +83,7 @@ class Lane:
         self._courier: Courier = (
             FolderCourier(self._settings) if self._settings.directory else NetworkCourier(self._settings, self._commitments.on_event))
         self._results: list[DeliveryResult] = []
+        self._batch = BATCH
 
     @classmethod
     def group(cls, name: str, services: Services, bell: Bell) -> list[Lane]:
@@ -132,7 +137,7 @@ class Lane:
     def _round(self) -> bool:
         if not self._schedule.is_open():
             return False
-        permitted = self._health.permit(BATCH)
+        permitted = self._health.permit(self._batch)
         if not permitted:
             return False
         began = time.monotonic()
@@ -145,18 +150,24 @@ class Lane:
                 return False
             self._schedule.claimed(items)
             point("sender.after_claim")
-            if len(items) == BATCH:
+            if len(items) == permitted >= BATCH:
                 self._bell.ring()  # there is more than one lane's worth
             with self._services.claims.holding(items):
                 self._deliver(items)
         finally:
             self._health.nothing()
+        seconds = time.monotonic() - began
         if permitted > 1 and len(items) < permitted:
-            self._bell.sleep(began + _GATHER_S - time.monotonic())
+            self._bell.sleep(_GATHER_S - seconds)
+        elif len(items) == self._batch and seconds < _QUICK_S:
+            self._batch = min(2 * self._batch, _MOST)
+        if seconds > _SLOW_S:
+            self._batch = BATCH
         return True
 
     def _deliver(self, items: Sequence[DeliveryItem]) -> None:
-        started, sent_bytes = time.monotonic(), 0
+        started = flushed = time.monotonic()
+        sent_bytes = 0
         tally = {"delivered": 0, "sent": 0, "retry": 0, "rejected": 0, "failed": 0}
         open_items = {item.id: item for item in items}
         for result in self._results_of(items):
@@ -164,8 +175,9 @@ class Lane:
             del open_items[result.item.id]
             tally[result.outcome] += 1
             sent_bytes += result.item.release.size if result.outcome in ("delivered", "sent") else 0
-            if time.monotonic() - started > _FLUSH_S:
+            if time.monotonic() - flushed > _FLUSH_S:
                 self._flush()
+                flushed = time.monotonic()
         delay = self._health.wait()
         self._results += [DeliveryResult(item, "retry", delay, "the destination is down" if delay else "") for item in open_items.values()]
         self._flush()
@@ -233,6 +245,8 @@ class Lane:
 
     def _local_problem(self, item: DeliveryItem, problem: Exception | None) -> DeliveryResult:
         detail = describe(problem) if problem is not None else ""
+        if isinstance(problem, SpoolAway):  # no instance and no destination is to blame: costs no attempt
+            return self._logged(DeliveryResult(item, "retry", self._health.instance_delay(item.id), detail))
         if isinstance(problem, StorageError) and item.attempts + 1 < self._settings.attempts:
             return self._logged(DeliveryResult(item, "rejected", backoff(self._settings, item.attempts + 1), detail))
         return self._logged(DeliveryResult(item, "failed", 0.0, detail))
@@ -266,12 +280,24 @@ class Lane:
         while self._results:
             try:
                 self._services.ledger.finish_deliveries(self._results)
-                self._results = []
+                done, self._results = self._results, []
+                self._report(done)
             except LedgerUnavailable:
                 if self._bell.closed:
                     raise
                 _log.warning("results wait: ledger unavailable", destination=self._name, count=len(self._results))
                 self._bell.sleep(_LEDGER_PAUSE_S)
+
+    def _report(self, done: Sequence[DeliveryResult]) -> None:
+        """Have the audit collector told, where there is one; the results are written already."""
+        audit, own = self._services.config.audit, self._settings
+        if audit.syslog is None or not audit.transfers:
+            return
+        try:
+            self._services.ledger.record_sent(done, {"destination": self._name, "own_ae_title": own.calling_ae_title,
+                                                     "ae_title": own.ae_title or self._name, "peer": own.host or ""})
+        except LedgerUnavailable:
+            _log.warning("not told to the audit collector: the ledger does not answer", destination=self._name, count=len(done))
 
 
 _Step = tuple[DeliveryItem, Released | None, Exception | None]

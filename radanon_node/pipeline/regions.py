@@ -63,11 +63,13 @@ def check_text_share(regions: Sequence[Region], limit: float, rows: int, columns
     HoldInstance
         ``too_much_text`` when redacted text covers more than `limit` of the frame.
     """
+    written = [region for region in regions if region.verdict is Verdict.REDACT and region.kind in (Kind.TEXT, Kind.BANNER)]
+    if not written:
+        return
     covered = np.zeros((rows, columns), bool)
-    for region in regions:
-        if region.verdict is Verdict.REDACT and region.kind in (Kind.TEXT, Kind.BANNER):
-            box = region.box.clipped(rows, columns)
-            covered[box.y0 : box.y1, box.x0 : box.x1] = True
+    for region in written:
+        box = region.box.clipped(rows, columns)
+        covered[box.y0 : box.y1, box.x0 : box.x1] = True
     share = float(covered.mean()) if covered.size else 0.0
     if share > limit:
         raise HoldInstance(Reason.TOO_MUCH_TEXT, f"text covers {share:.0%} of the picture, the limit is {limit:.0%}")
