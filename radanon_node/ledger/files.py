@@ -14,6 +14,10 @@ from radanon_node.errors import DiskLow, StorageError
 from radanon_node.pipeline.types import Buffer
 
 
+class SpoolAway(StorageError):
+    """The place of all files does not answer now: says nothing about the one that was asked for."""
+
+
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
     """Turns an OSError into DiskLow (no space, no quota) or StorageError; `what` was being done."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radanon_node.errors import ConfigError, StorageError
+from radanon_node.ledger.files import SpoolAway
 from radanon_node.settings import S3Settings
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class ObjectStore:
         self._down_until = 0.0
 
     def check(self) -> None:
-        """StorageError while the store is known not to answer, so that nobody waits for it once per instance."""
+        """SpoolAway while the store is known not to answer, so that nobody waits for it once per instance."""
         if time.monotonic() < self._down_until:
-            raise StorageError("spool: the object store did not answer a moment ago")
+            raise SpoolAway("spool: the object store did not answer a moment ago")
 
     def put(self, name: str, data: bytes, new: bool = False) -> bool:
         """Keep `data` (whole or not at all; durable on return). With `new`, False if `name` is there already."""
@@ -117,10 +118,10 @@ class ObjectStore:
         except (errors.NotFoundError, FileNotFoundError) as error:
             raise MissingObject(f"spool: {what}: the object store has no such object") from error
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
-            raise StorageError(f"spool: {what}: the object store refuses the credentials") from error
+            raise SpoolAway(f"spool: {what}: the object store refuses the credentials") from error
         except (errors.BaseError, OSError) as error:
             self._down_until = time.monotonic() + _DOWN_S
-            raise StorageError(f"spool: {what}: the object store fails ({type(error).__name__})") from error
+            raise SpoolAway(f"spool: {what}: the object store fails ({type(error).__name__})") from error
 
 
 def _connect(place: str, settings: S3Settings) -> tuple[Any, S3Store]:

@@ -12,6 +12,7 @@ import structlog
 from radanon_node.errors import DeliveryError, DeliveryFailed, DeliveryRefused, HoldInstance, LedgerUnavailable, StorageError, Unreachable
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.files import SpoolAway
+from radanon_node.ledger.files import SpoolAway
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
@@ -245,6 +246,8 @@ class Lane:
 
     def _local_problem(self, item: DeliveryItem, problem: Exception | None) -> DeliveryResult:
         detail = describe(problem) if problem is not None else ""
+        if isinstance(problem, SpoolAway):  # no instance and no destination is to blame: costs no attempt
+            return self._logged(DeliveryResult(item, "retry", self._health.instance_delay(item.id), detail))
         if isinstance(problem, SpoolAway):  # no instance and no destination is to blame: costs no attempt
             return self._logged(DeliveryResult(item, "retry", self._health.instance_delay(item.id), detail))
         if isinstance(problem, StorageError) and item.attempts + 1 < self._settings.attempts:

@@ -27,6 +27,7 @@ from radanon_node.ledger.spool import Spool, SpoolFile
 from radanon_node.ledger.types import Finished, HeldItem, ReleasedItem, ReleaseRecord, RetryItem, SampleDraw, WorkItem
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.reviewed import edits_from
+from radanon_node.pipeline.shadow import Shadow
 from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.pipeline.watchdog import Watchdog
@@ -38,6 +39,7 @@ Cleaner: TypeAlias = Callable[[Sequence[Received], Policy], list[Released | Quar
 """`clean_batch` with its tools."""
 
 _POLL_S = 1.0
+_REST_MOST_S = 15.0
 _GATHER_S = 0.25  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
 _BATCH_S = 1.0  # so much processor time at once, so that the other workers have something of a burst of films too
 _BATCH_BYTES = 256 * 2**20
@@ -71,13 +73,17 @@ class Worker:
     ----------
     clean : Cleaner
         As `clean_batch`: one result per received instance, in order. An exception from it concerns an unknown one of them.
+    shadow : Cleaner, optional
+        The same for shadow policies: it remembers nothing. Default: `clean`.
     """
 
-    def __init__(self, config: Config, ledger: Ledger, spool: Spool, owner: str, clean: Cleaner) -> None:
+    def __init__(self, config: Config, ledger: Ledger, spool: Spool, owner: str, clean: Cleaner, shadow: Cleaner | None = None) -> None:
+        self._shadow = Shadow(config, ledger, shadow or clean)
         self._config, self._ledger, self._spool, self._owner, self._clean = config, ledger, spool, owner, clean
         self._sampler = Sampler(config.sampling, ledger)
         self._watchdog = Watchdog(ledger, owner, config.worker.lease, config.worker.time_limit)
         self._pace = Pace(config.worker.batch_size)
+        self._trouble = False  # the disk or the spool's store is in trouble, no instance is to blame
         self._all_taken = False  # the last claim took all that was there
 
     def close(self) -> None:
@@ -86,11 +92,12 @@ class Worker:
 
     def run(self, stop: Signal, wake: Signal, released: Signal) -> None:
         """Work until `stop` is set."""
-        pause = 0.0
+        pause = rest = 0.0
         while not stop.is_set():
             # Cleared before looking: what comes in after the look sets it again.
             wake.clear()
             began, used = time.monotonic(), time.process_time()
+            self._trouble = False
             try:
                 worked = self.work(stop, released)
                 pause = 0.0
@@ -100,6 +107,10 @@ class Worker:
                 stop.wait(pause)
                 continue
             seconds = time.monotonic() - began
+            rest = min(_REST_MOST_S, 2 * rest + 0.5) if self._trouble else 0.0
+            if rest:
+                log.warning("storage fails: work rests", delay=rest)
+                stop.wait(rest)  # else all that waits would be put off one after the other, for nothing
             if not worked:
                 wake.wait(_POLL_S)
             elif self._all_taken and seconds < _GATHER_S:
@@ -131,6 +142,9 @@ class Worker:
                 point("worker.after_finish")
                 if any(isinstance(outcome, ReleasedItem) for outcome in outcomes):
                     released.set()
+                if self._shadow.waiting:
+                    with self._watchdog.working(()):  # no verdict on anything; only a hang ends the process
+                        self._shadow.run()
         return len(items)
 
     def _process(self, batch: Sequence[WorkItem]) -> list[Finished]:
@@ -143,7 +157,7 @@ class Worker:
                 try:
                     opened.append((item, stack.enter_context(self._spool.open(item.file))))
                 except StorageError as error:
-                    outcomes.append(self._not_now(item, error, counted=not self._spool.exists(item.file)))
+                    outcomes.append(self._not_now(item, error, counted=self._is_gone(item.file)))
             ready: list[_Ready] = []
             for result in self._clean_all(opened):
                 if isinstance(result, _Ready):
@@ -181,6 +195,7 @@ class Worker:
             else:
                 yield self._failed(items[0], error)
             return
+        self._shadow.note(policy, items, received, results)
         for (item, file), result, receipt in zip(opened, results, receipts, strict=True):
             if isinstance(result, Released):
                 yield _Ready(item, file, result, receipt, policy.destinations)
@@ -208,7 +223,14 @@ class Worker:
             return RetryItem(item.id, item.token, type(error).__name__, _backoff(item.attempts))
         return HeldItem(item.id, item.token, Reason.INTERNAL_ERROR, type(error).__name__)
 
+    def _is_gone(self, name: str) -> bool:
+        try:
+            return not self._spool.exists(name)
+        except StorageError:
+            return False
+
     def _not_now(self, item: WorkItem, error: StorageError, counted: bool) -> RetryItem:
+        self._trouble = self._trouble or not counted
         return RetryItem(item.id, item.token, str(error), _backoff(item.attempts), counted)
 
     def _store(self, ready: Sequence[_Ready]) -> list[Finished]:
