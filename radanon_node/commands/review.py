@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         if args.act == "export":
             return _export(entries, spool, args, ledger)
         if args.act == "rules":
-            print("---\n".join(f"# review {entry.id}, instance {entry.instance_id}\n{entry.rule}" for entry in entries if entry.rule), end="")
+            rules = [f"# review {entry.id}, instance {entry.instance_id}\n{entry.rule}" for entry in entries if entry.rule]
+            print("---\n".join(rules), end="")
             return EXIT_OK
         _show([{**asdict(entry), "labels": len(entry.labels), "rule": bool(entry.rule)} for entry in entries], _COLUMNS, args.json)
         return EXIT_OK

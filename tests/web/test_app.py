@@ -1,7 +1,9 @@
-"""The pages over a real ledger."""
+"""The pages over a real ledger: who sees what, forms, headers, figures."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,24 @@ import pytest
 from starlette.testclient import TestClient
 
 from radanon_node import config as configuration
-from radanon_node.errors import Reason
+from radanon_node.errors import ConfigError, Reason
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival, HeldItem
 from radanon_node.web.app import Pages
 from radanon_node.web.auth import hash_password
 
+HASHED = hash_password("correct horse battery")
 RAW: dict[str, Any] = {
     "routes": [{"ae_title": "IN", "profile": "p", "destinations": ["archive"]}],
     "profiles": {"p": {}},
     "destinations": {"archive": {"host": "h", "port": 104, "ae_title": "A"}},
-    "web": {"auth": [{"name": "anna", "role": "viewer", "password_hash": hash_password("correct horse battery")}]},
-}
+    "web": {"auth": [{"name": name, "role": role, "password_hash": HASHED}
+                     for name, role in (("vera", "viewer"), ("rosa", "reviewer"), ("anna", "admin"))]},
+}  # fmt: skip
+VIEWER = ("/quarantine", "/deliveries", "/search", "/residual")
+REVIEWER = ("/review", "/review/decisions", "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
+ADMIN = ("/settings",)
 
 
 @pytest.fixture
@@ -37,63 +44,181 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     made.close()
 
 
+def pages(ledger: Ledger, folder: Path, **web: Any) -> Pages:
+    return Pages(configuration.parse({**RAW, "web": {**RAW["web"], **web}, "node": {"data_dir": str(folder)}}), ledger, bytes(32))
+
+
 @pytest.fixture
-def client(ledger: Ledger, tmp_path: Path) -> TestClient:
-    config = configuration.parse({**RAW, "node": {"data_dir": str(tmp_path)}})
-    return TestClient(Pages(config, ledger, bytes(32)).app(), base_url="http://node", follow_redirects=False)
+def client(ledger: Ledger, tmp_path: Path) -> Iterator[TestClient]:
+    made = pages(ledger, tmp_path)
+    yield TestClient(made.app(), base_url="http://node", follow_redirects=False)
+    made.close()
 
 
-def log_in(client: TestClient, password: str = "correct horse battery") -> int:
-    return client.post("/login", data={"name": "anna", "password": password}).status_code
+def log_in(client: TestClient, name: str = "vera", password: str = "correct horse battery", **more: str) -> Any:
+    return client.post("/login", data={"name": name, "password": password, **more})
+
+
+def token(client: TestClient) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/").text)
+    assert found is not None
+    return found[1]
 
 
 def test_counts_are_shown_to_everybody_and_details_to_nobody_else(client: TestClient) -> None:
     assert client.get("/").status_code == 200
     assert client.get("/status.json").json()["states"]["quarantined"] == 1
-    for page in ("/quarantine", "/deliveries"):
+    for page in (*VIEWER, *REVIEWER, *ADMIN):
         answer = client.get(page)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login"), page
 
 
-def test_after_log_in_the_quarantine_is_shown_without_identity(client: TestClient) -> None:
-    assert log_in(client, "wrong password") == 403
-    assert log_in(client) == 303
-    page = client.get("/quarantine").text
-    assert "video" in page
-    assert "MPEG-4" in page
-    for path in ("/", "/quarantine", "/deliveries", "/status.json", "/metrics"):
-        text = client.get(path).text
-        assert "CANARYAE" not in text
-        assert "9.8.7.6.5.4.3" not in text
-    assert client.post("/logout").status_code == 303
+@pytest.mark.parametrize(("name", "allowed"), [("vera", VIEWER), ("rosa", VIEWER + REVIEWER), ("anna", VIEWER + REVIEWER + ADMIN)])
+def test_each_role_sees_its_pages(client: TestClient, name: str, allowed: tuple[str, ...]) -> None:
+    assert log_in(client, name).status_code == 303
+    for page in (*VIEWER, *REVIEWER, *ADMIN):
+        status = client.get(page).status_code
+        assert (status != 403) if page in allowed else (status == 403), page
+
+
+def test_no_page_carries_an_identity(client: TestClient) -> None:
+    assert log_in(client, "vera", "wrong password").status_code == 403
+    assert log_in(client, "anna").status_code == 303
+    assert "MPEG-4" in client.get("/quarantine").text
+    for path in ("/", "/status.json", "/metrics", *VIEWER, *REVIEWER, *ADMIN, "/search?q=9.8.7.6.5.4.3"):
+        text = client.get(path).text.replace('value="9.8.7.6.5.4.3"', "")  # what was typed into the search stands in its field
+        assert "CANARYAE" not in text and "9.8.7.6.5.4.3" not in text, path
+
+
+def test_logging_out_ends_the_session(client: TestClient) -> None:
+    log_in(client)
+    cookie = client.cookies["radanon_session"]
+    assert client.post("/logout", data={"csrf": "x"}).status_code == 403
+    assert client.post("/logout", data={"csrf": token(client)}).status_code == 303
+    client.cookies.set("radanon_session", cookie)
     assert client.get("/quarantine").status_code == 303
 
 
-def test_forms_of_other_sites_are_refused(client: TestClient) -> None:
-    answer = client.post("/login", data={"name": "anna", "password": "correct horse battery"}, headers={"Origin": "http://evil"})
+@pytest.mark.parametrize(("target", "goes"), [("/review", "/review"), ("//evil/x", "/"), ("https://evil/", "/"), ("/\\evil", "/"), ("", "/")])
+def test_after_the_log_in_one_stays_here(client: TestClient, target: str, goes: str) -> None:
+    assert log_in(client, next=target).headers["location"] == goes
+
+
+def test_forms_of_other_sites_and_without_a_token_are_refused(client: TestClient, ledger: Ledger) -> None:
+    answer = client.post("/login", data={"name": "vera", "password": "correct horse battery"}, headers={"Origin": "http://evil"})
     assert answer.status_code == 403
+    log_in(client, "anna")
+    form = {"act": "pause", "reason": "maintenance"}
+    assert client.post("/destinations/archive/pause", data=form).status_code == 403
+    assert ledger.paused_destinations() == set()
+    assert client.post("/destinations/archive/pause", data={**form, "csrf": token(client)}).status_code == 303
+    assert ledger.paused_destinations() == {"archive"}
+    assert "paused" in client.get("/").text
+    assert client.post("/destinations/nowhere/pause", data={**form, "csrf": token(client)}).status_code == 404
+
+
+def test_only_admins_pause_and_retry(client: TestClient, ledger: Ledger) -> None:
+    log_in(client, "rosa")
+    for path in ("/destinations/archive/pause", "/deliveries/retry"):
+        assert client.post(path, data={"csrf": token(client), "act": "pause", "reason": "x", "destination": "archive"}).status_code == 403
+    assert ledger.paused_destinations() == set()
+
+
+def test_log_ins_are_audited_without_what_may_be_a_password(client: TestClient, ledger: Ledger) -> None:
+    log_in(client, "my secret typed here")
+    log_in(client, "vera", "wrong")
+    log_in(client)
+    assert [(entry.who, entry.action) for entry in ledger.audit_trail()] == [
+        ("vera", "logged in"), ("vera", "log-in refused"), ("unknown", "log-in refused")]
+
+
+def test_the_proxys_word_counts_from_its_address_alone(ledger: Ledger, tmp_path: Path) -> None:
+    made = pages(ledger, tmp_path, proxy={"addresses": ["127.0.0.1"], "role": "viewer"})
+    inside = TestClient(made.app(), base_url="http://node", follow_redirects=False, client=("127.0.0.1", 5))
+    outside = TestClient(made.app(), base_url="http://node", follow_redirects=False, client=("10.9.9.9", 5))
+    says = {"X-Remote-User": "rosa", "X-Forwarded-For": "192.0.2.7"}
+    assert inside.get("/review", headers=says).status_code == 200
+    assert inside.get("/review", headers={"X-Remote-User": "somebody"}).status_code == 403
+    assert outside.get("/review", headers=says).status_code == 303
+    inside.post("/login", data={"name": "vera", "password": "x"}, headers=says)
+    outside.post("/login", data={"name": "vera", "password": "x"}, headers=says)
+    assert [entry.reason for entry in ledger.audit_trail()] == ["from 10.9.9.9", "from 192.0.2.7"]
 
 
 def test_headers_keep_the_page_to_itself(client: TestClient) -> None:
-    for path in ("/", "/metrics", "/login", "/static/style.css"):
+    for path in ("/", "/metrics", "/login", "/static/style.css", "/nothing"):
         headers = client.get(path).headers
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+    cookie = log_in(client).headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+
+
+def test_no_page_needs_what_its_policy_forbids() -> None:
+    """The content security policy allows no inline script, style or handler, and nothing from elsewhere."""
+    folder = Path(__file__).parents[2] / "radanon_node" / "web"
+    for path in [*folder.glob("templates/*.html"), *folder.glob("static/*")]:
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|https?://|\beval\(", text), path.name
+
+
+def test_settings_are_shown_without_secrets(client: TestClient) -> None:
+    log_in(client, "anna")
+    text = client.get("/settings").text
+    assert "ae_title: IN" in text and HASHED not in text and "scrypt" not in text
 
 
 def test_metrics_are_prometheus_text(client: TestClient) -> None:
     text = client.get("/metrics").text
     assert 'radanon_instances{route="IN",state="quarantined"} 1.0' in text
     assert 'radanon_destination_up{destination="archive"} 1.0' in text
+    assert 'radanon_destination_paused{destination="archive"} 0.0' in text
 
 
-def test_health_and_readiness(client: TestClient, ledger: Ledger) -> None:
+def test_health_and_readiness(client: TestClient) -> None:
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code in (200, 503)
 
 
-def test_off_the_loopback_needs_users() -> None:
-    from radanon_node.errors import ConfigError
+def test_what_cannot_be_seen_cannot_be_released_on_its_page(client: TestClient, ledger: Ledger) -> None:
+    log_in(client, "rosa")
+    page = client.get("/review/1").text
+    assert 'value="release"' not in page and 'value="drop"' in page
+    answer = client.post("/review/1", data={"csrf": token(client), "decision": "release", "note": "please"})
+    assert answer.status_code == 409
+    assert client.post("/review/1", data={"csrf": token(client), "decision": "retry", "note": " "}).status_code == 400
+    assert client.post("/review/1", data={"csrf": token(client), "decision": "bless", "note": "x"}).status_code == 400
+    assert client.post("/review/1", data={"csrf": token(client), "decision": "retry", "note": "x", "edits": "{"}).status_code == 400
+    assert client.post("/review/9", data={"csrf": token(client), "decision": "retry", "note": "x"}).status_code == 404
+    assert ledger.quarantine_list()[0].state == "quarantined"
 
+
+def test_a_drop_asks_first(client: TestClient, ledger: Ledger) -> None:
+    log_in(client, "rosa")
+    asked = client.post("/review/1", data={"csrf": token(client), "decision": "drop", "note": "a test"})
+    assert asked.headers["location"] == "/review/1?confirm=drop#drop"
+    assert len(ledger.quarantine_list()) == 1
+    assert "Drop instance 1 for good?" in client.get("/review/1?confirm=drop").text
+    client.post("/review/1", data={"csrf": token(client), "decision": "drop", "note": "a test", "confirmed": "yes"})
+    assert ledger.quarantine_list() == []
+    assert client.get("/review/1").status_code == 404
+    assert "a test" in client.get("/review/decisions").text
+
+
+def test_hostile_bytes_are_a_clear_error_and_are_audited(client: TestClient, ledger: Ledger) -> None:
+    log_in(client, "rosa")
+    answer = client.get("/review/1/before.png", headers={"Accept": "text/plain"})
+    assert answer.status_code == 422 and "cannot be shown" in answer.text
+    client.get("/review/1/before.png")
+    seen = [entry for entry in ledger.audit_trail() if entry.action == "original seen"]
+    assert [(entry.who, entry.instance_id) for entry in seen] == [("rosa", 1)]
+    assert json.loads(client.get("/review/1/result.json").text)["problem"]
+    assert client.get("/review/1/sideways.png").status_code == 404
+
+
+def test_off_the_loopback_needs_users_or_a_proxy() -> None:
     with pytest.raises(ConfigError, match=r"web\.auth"):
         configuration.parse({**RAW, "web": {"host": "0.0.0.0", "insecure": True}})
+    configuration.parse({**RAW, "web": {"host": "0.0.0.0", "insecure": True, "proxy": {"addresses": ["10.0.0.1"]}}})
+    with pytest.raises(ConfigError, match="proxy"):
+        configuration.parse({**RAW, "web": {"proxy": {"addresses": ["not an address"]}}})
