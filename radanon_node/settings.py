@@ -138,6 +138,9 @@ class RouteSettings(Settings):
     priority: Literal["high", "normal", "low"] = Field(
         "normal", description="Whose instances workers and destinations take first; every fourth claim takes the oldest, whatever its priority.")
     callers: tuple[Caller, ...] | None = Field(None, description="Callers let in on this route; null = as the listener says.")
+    shadow_profile: str | None = Field(None, description="Name of a profile that runs beside `profile`: what it does otherwise is counted "
+                                       "(`radanon shadow report`), nothing of it is sent.")
+    shadow_share: float = Field(0.1, gt=0, le=1, description="Share of the route's instances that the shadow profile also cleans.")
 
 
 class DestinationSettings(Settings):
@@ -202,6 +205,8 @@ class TagSettings(Settings):
 class PixelSettings(Settings):
     detect: Annotated[Literal["auto", "markers", "text", "both", "off"], BeforeValidator(_off)] = Field("auto", description="Which detectors look; `auto` follows the modality table.")
     retain: tuple[str, ...] = Field(("L", "R"), description="Isolated letters kept; [] removes all (for training sets of diagnostic models).")
+    restamp: bool = Field(False, description="A side letter that touches other ink (initials) is not kept but blackened with it, and a "
+                          "clean letter of the same place, size and orientation is drawn in the black; noted in Derivation Description.")
     regions: tuple[Path, ...] = Field((), description="YAML files of device region rules.")
     unknown: Literal["quarantine", "pass"] = Field("quarantine", description="What becomes of pixels that nothing can judge (video, undecodable).")
     sop_classes: dict[str, Literal["markers", "text", "both", "none", "hold"]] = Field(
@@ -397,6 +402,8 @@ class Config(Settings):
             seen.add(route.ae_title)
             if route.profile not in self.profiles:
                 problems.append(f"{where}.profile: no profile named {route.profile!r}; there are: {_list(self.profiles)}")
+            if route.shadow_profile is not None and route.shadow_profile not in self.profiles:
+                problems.append(f"{where}.shadow_profile: no profile named {route.shadow_profile!r}; there are: {_list(self.profiles)}")
             problems += [f"{where}.destinations: no destination named {name!r}; there are: {_list(self.destinations)}"
                          for name in route.destinations if name not in self.destinations]
         loopback = self.web.host in ("127.0.0.1", "::1", "localhost")

@@ -85,6 +85,12 @@ class Database:
         with self._read() as connection:
             return set(connection.scalars(query))
 
+    def kept_files(self) -> set[str]:
+        """Spool names of all files that rows refer to at this moment."""
+        query = union(*(select(column).where(column.isnot(None)) for column in (instances.c.file, releases.c.file)))
+        with self._read() as connection:
+            return set(connection.scalars(query))
+
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         # On SQLite BEGIN IMMEDIATE: a transaction that reads first and is then refused the write lock could not be waited for.

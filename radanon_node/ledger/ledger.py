@@ -28,6 +28,7 @@ from radanon_node.ledger.schema import (
     now,
     tally,
 )
+from radanon_node.ledger.shadow_counts import ShadowCounts
 from radanon_node.ledger.types import DeliveryState, State
 from radanon_node.ledger.work import Work
 
@@ -35,7 +36,7 @@ _COMMITTED = {State.DELIVERED: "accepted", State.QUARANTINED: "failed", State.FA
 _CHUNK = 500
 
 
-class Ledger(Admissions, Work, Deliveries, Reviews, Retention, Patients, Layouts, Audit, Flow, Outboxes, CommitmentRequests):
+class Ledger(Admissions, Work, Deliveries, Reviews, Retention, Patients, Layouts, Audit, Flow, Outboxes, CommitmentRequests, ShadowCounts):
     """All of the ledger; see `Database` for the parameters. Safe for threads; any number of processes may open the same one.
 
     Every method raises LedgerUnavailable when the database cannot do it now.

@@ -186,3 +186,13 @@ def backup_sqlite(path: Path, target: Path) -> None:
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be copied: {type(error).__name__}") from None
+
+
+def files_in_copy(path: Path) -> set[str]:
+    """Spool names that a copy of an SQLite ledger refers to; the copy is only read."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        return {str(name) for (name,) in connection.execute(
+            "SELECT file FROM instances WHERE file IS NOT NULL UNION SELECT file FROM releases WHERE file IS NOT NULL")}
+    finally:
+        connection.close()
