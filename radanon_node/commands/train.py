@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sure", type=float, default=0.5, help="confidence from which the teacher is believed; below it regions are left out"
     )
     parser.add_argument("--start", type=Path, help="checkpoint to start from")
+    parser.add_argument(
+        "--second-stage-of",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="train the second stage of this detector instead; --passes counts candidates, the result holds both",
+    )
+    parser.add_argument("--windows", type=int, default=8_000, help="with --second-stage-of: windows to take candidates from")
     parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
     parser.add_argument("--image", type=int, default=416, help="side of a training window in pixels")
     parser.add_argument("--long-side", type=int, default=1024, help="films are scaled to this long side")
@@ -59,6 +66,27 @@ def run(args: argparse.Namespace) -> int:
         added = label_films(teacher, unlabelled_films(args.unlabelled, known), args.sure)
         print(f"{len(added)} films labelled by the teacher, {sum(i.label >= 0 for f in added for i in f.items)} markers believed")
         films += added
+
+    def report(line: dict[str, float]) -> None:
+        print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
+
+    if args.second_stage_of:
+        from radanon_node.training.second_stage import fit
+
+        path = fit(
+            args.second_stage_of,
+            films,
+            args.out,
+            windows=args.windows,
+            passes=args.passes,
+            rate=args.rate,
+            seed=args.seed,
+            threads=args.threads,
+            long_side=args.long_side,
+            report=report,
+        )
+        print(f"weights: {path}")
+        return EXIT_OK
     recipe = Recipe(
         size=args.size,
         image=args.image,
@@ -72,10 +100,6 @@ def run(args: argparse.Namespace) -> int:
         mix=Mix(real=args.real if films else 0.0),
     )
     print(f"{len(films)} labelled films, {recipe.passes} windows of {recipe.image} pixels, YOLOv5{recipe.size}")
-
-    def report(line: dict[str, float]) -> None:
-        print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
-
     path = train(recipe, films, args.out, start=args.start, workers=args.workers, threads=args.threads, device=args.device, report=report)
     print(f"weights: {path}")
     return EXIT_OK

@@ -1,4 +1,4 @@
-"""The marker detector: a YOLOv5 network that finds lead markers, plates and printed words on radiographs.
+"""The marker detector: a YOLOv5 network that finds lead markers, plates and printed words on radiographs, and a second stage behind it.
 
 On a CPU it runs in ONNX Runtime, on CUDA in torch; both give the same boxes (tests/markers/test_engines.py).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,17 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.markers.geometry import Placement, candidates, letterbox, place, suppress, to_film
+from radanon_node.markers.geometry import Placement, candidates, letterbox, place, suppress, to_film, unpadded
 from radanon_node.markers.tiles import tiles_of
-from radanon_node.markers.verifier import OnnxVerifier, Verifier
+from radanon_node.markers.verifier import OnnxVerifier, Verifier, crops_of
 from radanon_node.markers.weights import Weights, find_weights, verifier_of
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Source
 
 _OVERLAP = 0.6
 # Boxes of one film that reach the retention pass; far more than any film has markers, and it bounds the time of a noise film.
 _MOST = 300
-# No candidate below it reaches the second stage.
+# No candidate below the first reaches the second stage, and of one film at most so many.
 _LOWEST = 0.01
+_JUDGED = 64
+# Judged boxes that overlap by more are one item.
+_SAME = 0.5
 # A tile's box that lies this deep inside a whole-film box says nothing new.
 _COVERED = 0.8
 
@@ -110,18 +114,20 @@ class MarkerDetector:
                 raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "the marker detector needs a gray frame of 8 bits")
         floors = np.array(self._weights.thresholds if min_confidence is None else [min_confidence] * len(self._weights.kinds), np.float32)
         if self._verifier is None:
-            return self.candidates(frames, floors)
+            return self._look(frames, floors, self._weights.input_size)[0]
         # The least that a candidate can have and still pass with a second stage that is certain of it.
         low = np.full(len(floors), max(float(floors.min()) ** 2, _LOWEST), np.float32)
-        return self._verified(frames, self.candidates(frames, low), floors)
+        found, reduced = self._look(frames, low, self._weights.input_size)
+        return self._verified(frames, reduced, found, floors)
 
-    def candidates(self, frames: Sequence[GrayFrame], floors: NDArray[np.float32], long_side: int | None = None) -> list[list[Detection]]:
-        """What the detector alone finds, without the second stage.
+    def candidates(self, frames: Sequence[GrayFrame], floor: float, long_side: int | None = None) -> list[list[Detection]]:
+        """What the network alone finds, without the second stage.
 
         Parameters
         ----------
         frames : sequence of ndarray of uint8, shape (rows, columns)
-        floors : ndarray of float32, shape (classes,)
+        floor : float
+            Confidence of all kinds.
         long_side : int or None
             That frames are scaled to, instead of the weights' own.
 
@@ -131,28 +137,64 @@ class MarkerDetector:
             Per frame, best first.
         """
         assert self._weights is not None
-        size, stride = long_side or self._weights.input_size, self._weights.stride
-        jobs = [(index, place(Box(0, 0, frame.shape[1], frame.shape[0]), size, stride)) for index, frame in enumerate(frames)]
-        jobs += [(index, where) for index, frame in enumerate(frames) for where in tiles_of(frame, size, stride)]
-        rows = self._run(frames, jobs)
-        return [
+        floors = np.full(len(self._weights.kinds), floor, np.float32)
+        return self._look(frames, floors, long_side or self._weights.input_size)[0]
+
+    def _look(
+        self, frames: Sequence[GrayFrame], floors: NDArray[np.float32], long_side: int
+    ) -> tuple[list[list[Detection]], list[tuple[GrayFrame, float]]]:
+        """Candidates of each frame, and each frame as the network saw the whole of it with its scale."""
+        assert self._weights is not None
+        jobs = [
+            (index, place(Box(0, 0, frame.shape[1], frame.shape[0]), long_side, self._weights.stride)) for index, frame in enumerate(frames)
+        ]
+        jobs += [(index, where) for index, frame in enumerate(frames) for where in tiles_of(frame, long_side, self._weights.stride)]
+        inputs = [letterbox(frames[index], where, self._weights.pad) for index, where in jobs]
+        rows = self._run(inputs)
+        found = [
             self._merge(frame, [(where, raw) for (owner, where), raw in zip(jobs, rows) if owner == index], floors)
             for index, frame in enumerate(frames)
         ]
+        return found, [(unpadded(inputs[index], where), where.scale) for index, where in jobs[: len(frames)]]
 
-    def _verified(self, frames: Sequence[GrayFrame], found: list[list[Detection]], floors: NDArray[np.float32]) -> list[list[Detection]]:
-        return found
-
-    def _run(self, frames: Sequence[GrayFrame], jobs: list[tuple[int, Placement]]) -> list[NDArray[np.float32]]:
-        assert self._weights is not None and self._engine is not None
-        groups: dict[tuple[int, int], list[int]] = {}
-        for number, (_, where) in enumerate(jobs):
-            groups.setdefault((where.rows, where.columns), []).append(number)
+    def _run(self, inputs: Sequence[GrayFrame]) -> list[NDArray[np.float32]]:
+        assert self._engine is not None
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number, picture in enumerate(inputs):
+            groups.setdefault(picture.shape, []).append(number)
         rows: dict[int, NDArray[np.float32]] = {}
         for numbers in groups.values():
-            inputs = np.stack([letterbox(frames[jobs[number][0]], jobs[number][1], self._weights.pad) for number in numbers])
-            rows.update(zip(numbers, self._engine(inputs)))
-        return [rows[number] for number in range(len(jobs))]
+            rows.update(zip(numbers, self._engine(np.stack([inputs[number] for number in numbers]))))
+        return [rows[number] for number in range(len(inputs))]
+
+    def _verified(
+        self,
+        frames: Sequence[GrayFrame],
+        reduced: Sequence[tuple[GrayFrame, float]],
+        found: Sequence[Sequence[Detection]],
+        floors: NDArray[np.float32],
+    ) -> list[list[Detection]]:
+        """Candidates with the confidence that both stages give them, above the floors of their kinds, best first.
+
+        What one frame has beyond `_JUDGED` candidates keeps the detector's own confidence: no faint marker is dropped unseen, and
+        a noise film costs no more than others.
+        """
+        assert self._weights is not None and self._verifier is not None
+        if not any(found):
+            return [[] for _ in found]
+        parts = [
+            crops_of(frame, [d.box for d in items[:_JUDGED]], max(frame.shape) / self._weights.input_size, small if small[1] < 1 else None)
+            for frame, small, items in zip(frames, reduced, found)
+        ]
+        rows = iter(self._verifier(np.concatenate([crops for crops, _ in parts]), np.concatenate([sizes for _, sizes in parts])))
+        least = {kind: float(floor) for kind, floor in zip(self._weights.kinds, floors)}
+        out = []
+        for items in found:
+            judged = [replace(d, confidence=float(np.sqrt(d.confidence * (1 - next(rows)[0])))) for d in items[:_JUDGED]]
+            kept = sorted((d for d in (*judged, *items[_JUDGED:]) if d.confidence >= least[d.kind]), key=lambda d: -d.confidence)
+            corners = np.array([(d.box.x0, d.box.y0, d.box.x1, d.box.y1) for d in kept], np.float32).reshape(-1, 4)
+            out.append([kept[int(best)] for best in suppress(corners, _SAME)])
+        return out
 
     def _merge(self, frame: GrayFrame, parts: list[tuple[Placement, NDArray[np.float32]]], floors: NDArray[np.float32]) -> list[Detection]:
         assert self._weights is not None

@@ -73,6 +73,12 @@ def letterbox(frame: GrayFrame, where: Placement, pad: int) -> GrayFrame:
     return out
 
 
+def unpadded(picture: GrayFrame, where: Placement) -> GrayFrame:
+    """What `letterbox` made, without the padding (a view)."""
+    height, width = (max(round(side * where.scale), 1) for side in (where.window.height, where.window.width))
+    return picture[where.top : where.top + height, where.left : where.left + width]
+
+
 def candidates(raw: NDArray[np.float32], floors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
     """Rows of the raw head above their class's floor, best first.
 

@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from radanon_node.errors import ConfigError
 from radanon_node.markers.checkpoint import read_checkpoint
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix
+from radanon_node.training.second_stage import fit
 from radanon_node.training.train import Recipe, train
 
 
@@ -75,7 +80,7 @@ def finetune(
     held_out : float
         Share of the films kept out for judging.
     passes : int
-        Training windows; 2,000 are some minutes on a CPU.
+        Training windows; 2,000 are some minutes on a CPU. The second stage sees three candidates for each.
     rate : float
         Learning rate.
     seed : int
@@ -115,6 +120,8 @@ def finetune(
     best = train(
         recipe, tune * repeats + list(base_films), out / "run", start=base, workers=workers, threads=threads, device=device, report=report
     )
+    if start.verifier:
+        best = _second_stage(best, start.verifier, tune, list(base_films), out, card, passes, seed, threads, report)
     provenance = {
         "recipe": asdict(recipe),
         "provenance": {
@@ -127,3 +134,33 @@ def finetune(
     }
     weights = export(best, out, thresholds=card["thresholds"], input_size=int(card["input_size"]), name="markers-local", card=provenance)
     return Tuned(weights, digest(weights), tuple(held))
+
+
+def _second_stage(
+    best: Path,
+    verifier: dict[str, Tensor],
+    tune: list[LabelledFilm],
+    base_films: list[LabelledFilm],
+    out: Path,
+    card: dict[str, Any],
+    passes: int,
+    seed: int,
+    threads: int,
+    report: Callable[[dict[str, float]], None] | None,
+) -> Path:
+    """The base's second stage, tuned on the new detector's candidates; most windows are drawn ones, against forgetting."""
+    held = torch.load(best, map_location="cpu", weights_only=True)
+    torch.save({**held, "verifier": verifier}, out / "run" / "pair.pt")
+    return fit(
+        out / "run" / "pair.pt",
+        tune + base_films,
+        out / "second",
+        windows=max(passes // 4, 16),
+        passes=passes * 3,
+        rate=0.0004,
+        seed=seed,
+        threads=threads,
+        long_side=int(card["input_size"]),
+        mix=Mix(real=0.3, mosaic=0.1, empty=0.3, borrow=0.3),
+        report=report,
+    )

@@ -1,10 +1,11 @@
-"""Training of the second stage: the detector's candidates on labelled and drawn films, and what each of them really is."""
+"""Training of the second stage on the detector's candidates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import numpy as np
@@ -13,132 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from radanon_node.markers.checkpoint import read_checkpoint
 from radanon_node.markers.detector import MarkerDetector
-from radanon_node.markers.verifier import crops_of
-from radanon_node.markers.verifier_net import VerifierNet
-from radanon_node.pipeline.types import Box, GrayFrame
-from radanon_node.training.films import LabelledFilm, read_image
-from radanon_node.training.samples import Samples, with_margin
-from radanon_node.training.synth.film import Item
+from radanon_node.markers.verifier_net import TorchVerifier, VerifierNet, build
+from radanon_node.training.export import digest, export
+from radanon_node.training.films import LabelledFilm
+from radanon_node.training.samples import Mix, Samples
+from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_films, from_samples, joined
 from radanon_node.training.synth.markers import CLASSES
 
-UNKNOWN = -100
-_FLOOR = 0.01
-# On films that nobody labelled from scratch, what the detector is that sure of and no label names may be a marker that was missed.
-_DOUBTFUL = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """What the second stage learns from.
-
-    Parameters
-    ----------
-    crops : ndarray of uint8, shape (n, 4, 64, 64)
-    sizes : ndarray of float32, shape (n, 3)
-    labels : ndarray of int64, shape (n,)
-        0 nothing, 1 + class of the item it lies on, or `UNKNOWN`.
-    overlap : ndarray of float32, shape (n,)
-        IoU with that item, -1 where unknown.
-    """
-
-    crops: NDArray[np.uint8]
-    sizes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    overlap: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def joined(parts: Sequence[Candidates]) -> Candidates:
-    """All of them in one."""
-    return Candidates(
-        np.concatenate([p.crops for p in parts]),
-        np.concatenate([p.sizes for p in parts]),
-        np.concatenate([p.labels for p in parts]),
-        np.concatenate([p.overlap for p in parts]),
-    )
-
-
-def truth(box: Box, items: Sequence[Item]) -> tuple[int, float]:
-    """Label and IoU of a candidate: what it covers, nothing, or unknown where it is neither."""
-    best, touched, doubtful = (0.0, -1), 0.0, False
-    for number, i in enumerate(items):
-        shared = max(min(box.x1, i.x1) - max(box.x0, i.x0), 0) * max(min(box.y1, i.y1) - max(box.y0, i.y0), 0)
-        own = (i.x1 - i.x0) * (i.y1 - i.y0)
-        touched = max(touched, shared / max(box.area, 1))
-        if i.label < 0:
-            doubtful |= shared > 0
-        else:
-            best = max(best, (shared / max(box.area + own - shared, 1), number))
-    if best[0] >= 0.4:
-        return 1 + items[best[1]].label, best[0]
-    if touched < 0.1 and best[0] < 0.1:
-        return 0, 0.0
-    return UNKNOWN, -1.0 if doubtful else best[0]
-
-
-def _jittered(item: Item, rng: np.random.Generator) -> Box:
-    w, h = item.x1 - item.x0, item.y1 - item.y0
-    x0, y0, x1, y1 = np.array([item.x0, item.y0, item.x1, item.y1]) + rng.normal(0, 0.07, 4) * [w, h, w, h]
-    return Box(math.floor(x0), math.floor(y0), max(math.ceil(x1), math.floor(x0) + 3), max(math.ceil(y1), math.floor(y0) + 3))
-
-
-def _of_frame(
-    frame: GrayFrame,
-    boxes: Sequence[tuple[Box, float]],
-    items: Sequence[Item],
-    unit: float,
-    trusted: bool,
-    jitter: int,
-    rng: np.random.Generator,
-) -> Candidates:
-    chosen = [b for b, _ in boxes]
-    found = [truth(b, items) for b in chosen]
-    if not trusted:
-        found = [(UNKNOWN, -1.0) if label == 0 and c > _DOUBTFUL else (label, iou) for (label, iou), (_, c) in zip(found, boxes)]
-    for item in items:
-        for _ in range(jitter if item.label >= 0 else 0):
-            box = _jittered(item, rng).clipped(*frame.shape)
-            if box.width > 2 and box.height > 2:
-                chosen.append(box)
-                found.append(truth(box, items))
-    crops, sizes = crops_of(frame, chosen, unit)
-    return Candidates(crops, sizes, np.array([f[0] for f in found], np.int64), np.array([f[1] for f in found], np.float32))
-
-
-def from_films(detector: MarkerDetector, films: Sequence[LabelledFilm], jitter: int = 3, seed: int = 1) -> Candidates:
-    """Candidates on whole labelled films; films of a named split were labelled from scratch, others from findings of a detector."""
-    parts, rng = [], np.random.default_rng((seed, 3))
-    for film in films:
-        image = read_image(film.path)
-        items = [with_margin(i, image.shape) for i in film.items]
-        # What a person saw to be none is background, whatever the detector thinks of it by now.
-        decoys = [Box(math.floor(d.x0), math.floor(d.y0), math.ceil(d.x1), math.ceil(d.y1)) for d in film.decoys]
-        found = detector.candidates([image], np.full(len(CLASSES), _FLOOR, np.float32))[0]
-        boxes = [(d.box, 0.0 if any(d.box.intersection(o).area > 0.3 * d.box.area for o in decoys) else d.confidence) for d in found]
-        boxes += [(o.clipped(*image.shape), 0.0) for o in decoys]
-        parts.append(_of_frame(image, boxes, items, max(image.shape) / 1024, bool(film.split), jitter, rng))
-    return joined(parts)
-
-
-def from_samples(detector: MarkerDetector, samples: Samples, first: int, count: int, most: int = 6, seed: int = 1) -> Candidates:
-    """Candidates on training windows, at most `most` of what is nothing per window."""
-    parts, rng = [], np.random.default_rng((seed, 4, first))
-    for begin in range(first, first + count, 16):
-        drawn = [samples.sample(k) for k in range(begin, min(begin + 16, first + count))]
-        side = drawn[0][0].shape[0]
-        every = detector.candidates([image for image, _ in drawn], np.full(len(CLASSES), _FLOOR, np.float32), side)
-        for (image, targets), found in zip(drawn, every):
-            x, y, w, h = (targets[:, 1:] * side).T
-            rows = np.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2, targets[:, 0]), 1).tolist()
-            items = [Item(x0, y0, x1, y1, int(label)) for x0, y0, x1, y1, label in rows]
-            boxes = [(d.box, d.confidence) for d in found]
-            empty = [k for k, (b, _) in enumerate(boxes) if truth(b, items)[0] == 0]
-            dropped = set(empty[most:])
-            parts.append(_of_frame(image, [b for k, b in enumerate(boxes) if k not in dropped], items, 1.0, True, 1, rng))
-    return joined(parts)
+_WINDOW = 448
 
 
 def _augmented(crops: Tensor, sizes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -166,6 +51,12 @@ def _loss(logits: Tensor, labels: Tensor, overlap: Tensor, smoothing: float) -> 
     loss = F.cross_entropy(logits[known, :-1], labels[known], label_smoothing=smoothing)
     told = overlap >= 0
     return loss + 0.5 * F.binary_cross_entropy_with_logits(logits[told, -1], overlap[told])
+
+
+def _averaged(held: Tensor, now: Tensor, updates: Tensor | int) -> Tensor:
+    """A running mean over some hundred steps, over fewer at the beginning."""
+    decay = min(0.99, (1 + int(updates)) / (10 + int(updates)))
+    return held * decay + now * (1 - decay)
 
 
 def train_verifier(
@@ -209,10 +100,9 @@ def train_verifier(
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     rng = np.random.default_rng((seed, 5))
-    net = start or VerifierNet(len(CLASSES))
+    net = cast(VerifierNet, (start or VerifierNet(len(CLASSES))).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     net.train()
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
-    mean = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=average, use_buffers=True)
+    mean = torch.optim.swa_utils.AveragedModel(net, avg_fn=_averaged, use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
     steps, total = max(passes // batch, 1), 0.0
     for step, chosen in enumerate(_draws(candidates, weights, batch, steps, rng)):
@@ -231,6 +121,103 @@ def train_verifier(
             report({"seen": (step + 1) * batch, "loss": total / 100})
             total = 0.0
     return cast(VerifierNet, mean.module.eval())
+
+
+def shares(candidates: Candidates, real: int, hardness: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """How often each candidate is drawn: whole films 0.4 and windows 0.6 of the time, markers as often as what is nothing.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    real : int
+        The first so many are of whole films.
+    hardness : ndarray of float32, shape (n,), or None
+        For what is nothing on whole films: the probability of a marker that an earlier training gave it; the higher the oftener.
+    """
+    out, whole = np.zeros(len(candidates)), np.arange(len(candidates)) < real
+    for part, share in ((whole, 0.4), (~whole, 0.6)):
+        for kind, of in ((candidates.labels == 0, 0.45), (candidates.labels > 0, 0.45), (candidates.labels == UNKNOWN, 0.1)):
+            chosen = part & kind
+            out[chosen] = share * of / max(int(chosen.sum()), 1)
+    nothing = whole & (candidates.labels == 0)
+    if hardness is not None and nothing.any():
+        weight = np.minimum(hardness[nothing], 0.8) + 0.08
+        out[nothing] = out[nothing].sum() * weight / weight.sum()
+    return np.asarray(out / out.sum())
+
+
+def fit(
+    checkpoint: Path,
+    films: Sequence[LabelledFilm],
+    out: Path,
+    *,
+    windows: int,
+    passes: int,
+    rate: float = 0.002,
+    seed: int = 1,
+    threads: int = 2,
+    long_side: int = 1024,
+    mix: Mix | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Path:
+    """Train the second stage of a checkpoint, or go on with the one it holds.
+
+    Two thirds of the passes go over all candidates alike, the last third more often over what was hard to tell from a marker.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        Of the detector.
+    films : sequence of LabelledFilm
+        May be empty: drawn windows alone.
+    out : Path
+        Folder; ``best.pt`` in it holds both stages.
+    windows : int
+        Training windows whose candidates are learnt from.
+    passes : int
+        Candidates seen in all.
+    rate, seed, threads
+        As in `train_verifier`.
+    long_side : int
+        Of the detector's input.
+    mix : Mix or None
+        Of the windows.
+    report : callable or None
+        Given lines of figures.
+
+    Returns
+    -------
+    Path
+        ``best.pt``.
+
+    Raises
+    ------
+    ConfigError
+        The checkpoint cannot be read.
+    """
+    held = read_checkpoint(checkpoint)
+    floors = dict.fromkeys(CLASSES, 0.1)
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.pt"
+        torch.save({"state_dict": held.state}, plain)
+        onnx = export(plain, Path(folder), thresholds=floors, input_size=long_side)
+        detector = MarkerDetector.load(onnx, digest(onnx), "cpu", threads)
+        real = [from_films(detector, films, seed=seed)] if films else []
+        chosen = mix or Mix(real=0.4 if films else 0.0, mosaic=0.1, empty=0.3, borrow=0.4)
+        drawn = from_samples(detector, Samples(films, seed + 1000, _WINDOW, chosen, long_side), 0, windows, seed=seed)
+    candidates, count = joined([*real, drawn]), sum(len(part) for part in real)
+    start = build(held.verifier, held.nc) if held.verifier else None
+    common = {"seed": seed, "threads": threads, "report": report}
+    first = passes * 2 // 3 if real else passes
+    net = train_verifier(candidates, passes=first, start=start, rate=rate, weights=shares(candidates, count), **common)  # type: ignore[arg-type]
+    if real:
+        hardness = 1 - TorchVerifier(net, torch.device("cpu"))(candidates.crops[:count], candidates.sizes[:count])[:, 0]
+        weights = shares(candidates, count, np.concatenate((hardness, np.zeros(len(drawn), np.float32))))
+        net = train_verifier(candidates, passes=passes - first, start=net, rate=rate / 2, weights=weights, **common)  # type: ignore[arg-type]
+    out.mkdir(parents=True, exist_ok=True)
+    saved = {"state_dict": held.state, "names": list(CLASSES), "size": held.size, "nc": held.nc, "verifier": net.state_dict()}
+    torch.save(saved, out / "best.pt")
+    return out / "best.pt"
 
 
 def _draws(
