@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ import radanon_node
 from radanon_node import logs
 from radanon_node.audit.forwarder import Forwarder
 from radanon_node.bell import Bell, EchoBell
+from radanon_node.biometrics.weights import find_generator
 from radanon_node.children import Children, Wakeups, is_dead, owner_name
 from radanon_node.errors import ConfigError, StorageError, Unreachable
 from radanon_node.heartbeat import Heartbeat
@@ -35,6 +37,7 @@ from radanon_node.ledger.wire import Wire
 from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
 from radanon_node.settings import Config
+from radanon_node.stages import Stages, forget_dead, stage_file
 
 log = structlog.get_logger("radanon.node")
 
@@ -102,6 +105,8 @@ class Node:
             raise ConfigError("routes: none are configured; every association would be rejected")
         if "worker" in self.roles:
             find_weights(self.config.worker.weights, self.config.worker.weights_sha256)  # a wrong hash ends here, not on the first film
+            for profile in self.config.profiles.values():
+                find_generator(profile.biometrics.weights, profile.biometrics.weights_sha256)
         self._check_web_port()
         self._upgrade_ledger()
         new_key = not self.config.node.key_path.exists()
@@ -113,6 +118,7 @@ class Node:
             log.info("orphan files removed", removed=len(swept))
         for owner in filter(is_dead, ledger.owners()):
             ledger.give_back(owner)  # a killed node's claims are due now, not when their leases run out
+        forget_dead(self.config.node.data_dir, is_dead)
         wake = Wakeups(Bell(), EchoBell(), EchoBell())
         wire = Wire(ledger, {"received": wake.received, "released": wake.released}).start()
         stopping = threading.Event()
@@ -193,7 +199,8 @@ class Node:
     def _listener(self, ledger: Ledger, spool: Spool, wake: Wakeups) -> Any:
         from radanon_node.network.listener import Listener
 
-        return Listener(self.config, spool, ledger, lambda _: wake.received.set())
+        return Listener(self.config, spool, ledger, lambda _: wake.received.set(),
+                        Stages(stage_file(self.config.node.data_dir, owner_name("listener", 0))))
 
     def _children(self, wake: Wakeups) -> Children:
         children = Children(self.config, wake)

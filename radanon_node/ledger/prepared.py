@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.expression import ClauseElement
 
 
 class Prepared:
@@ -20,11 +20,11 @@ class Prepared:
 
     Parameters
     ----------
-    statements : mapping of str to Executable
+    statements : mapping of str to ClauseElement
         By the name of the dialect, ``sqlite`` and ``postgresql``.
     """
 
-    def __init__(self, statements: Mapping[str, Executable]) -> None:
+    def __init__(self, statements: Mapping[str, ClauseElement]) -> None:
         self._statements = statements
         self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
 
@@ -42,7 +42,7 @@ class Prepared:
         cursor: Any = connection.connection.cursor()
         try:
             for given in parameters:
-                values = fixed | given
+                values = {**fixed, **given}
                 cursor.execute(text, values if order is None else [values[key] for key in order])
                 found += cursor.fetchall()
         except connection.dialect.loaded_dbapi.Error as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from radanon_node.errors import DeliveryError, DeliveryFailed, DeliveryRefused, HoldInstance, LedgerUnavailable, StorageError, Unreachable
 from radanon_node.ledger.faults import point
-from radanon_node.ledger.files import SpoolAway
 from radanon_node.ledger.files import SpoolAway
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
@@ -25,6 +24,7 @@ from radanon_node.network.health import Health, backoff
 from radanon_node.network.schedule import Schedule
 from radanon_node.pipeline.released import Released
 from radanon_node.settings import Config
+from radanon_node.stages import Stages
 
 _log = structlog.get_logger("radanon.sender")
 
@@ -53,6 +53,7 @@ class Services:
     seal: Seal
     owner: str
     claims: Claims
+    stages: Stages = field(default_factory=Stages)
 
 
 class Lane:
@@ -217,12 +218,14 @@ class Lane:
     def _send(self, released: Released, upcoming: Iterator[_Step]) -> tuple[DeliveryError | None, str, _Step | None]:
         """Send one and open the next meanwhile: its digest is computed while the archive still writes."""
         problem: DeliveryError | None = None
+        begun = time.perf_counter()
         warning = ""
         following: _Step | None = None
         try:
             self._courier.begin(released)
             following = next(upcoming, None)
             warning = self._courier.result()
+            self._services.stages.observe("send", time.perf_counter() - begun)
         except DeliveryError as error:
             problem = error
         except Exception as error:  # noqa: BLE001  one instance's trouble, whatever it is, ends with that instance
@@ -246,8 +249,6 @@ class Lane:
 
     def _local_problem(self, item: DeliveryItem, problem: Exception | None) -> DeliveryResult:
         detail = describe(problem) if problem is not None else ""
-        if isinstance(problem, SpoolAway):  # no instance and no destination is to blame: costs no attempt
-            return self._logged(DeliveryResult(item, "retry", self._health.instance_delay(item.id), detail))
         if isinstance(problem, SpoolAway):  # no instance and no destination is to blame: costs no attempt
             return self._logged(DeliveryResult(item, "retry", self._health.instance_delay(item.id), detail))
         if isinstance(problem, StorageError) and item.attempts + 1 < self._settings.attempts:

@@ -27,6 +27,7 @@ from radanon_node.network.negotiation import Doorkeeper
 from radanon_node.network.storing import Storing
 from radanon_node.network.tls import server_context
 from radanon_node.settings import Config
+from radanon_node.stages import Stages
 
 _log = structlog.get_logger("radanon.network")
 
@@ -44,6 +45,8 @@ class Listener:
     ledger : Ledger
     on_admitted : callable
         Called with the number of new instances after each commit, from the threads of associations; must return at once.
+    stages : Stages, optional
+        Counts the seconds of receiving, syncing and admitting an instance.
 
     Raises
     ------
@@ -51,7 +54,9 @@ class Listener:
         TLS files cannot be used.
     """
 
-    def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None]) -> None:
+    def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None],
+                 stages: Stages | None = None) -> None:
+        self._stages = stages or Stages()
         self._spool = spool
         self._commitments = Commitments(config, ledger)
         self._admitter = Admitter(ledger, spool, on_admitted)
@@ -74,7 +79,7 @@ class Listener:
             TLS files cannot be used; nothing has changed then.
         """
         settings = config.listener
-        storing = Storing(self._spool, self._admitter, settings.max_instance_size)
+        storing = Storing(self._spool, self._admitter, settings.max_instance_size, self._stages)
         tls = server_context(settings.tls) if settings.tls else None
         report = self._ledger.record_transfer if config.audit.syslog and config.audit.transfers else None
         self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish, report)

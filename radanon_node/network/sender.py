@@ -28,6 +28,7 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.lane import LEASE_S, Lane, Services
 from radanon_node.settings import Config
+from radanon_node.stages import Stages, stage_file
 
 _log = structlog.get_logger("radanon.sender")
 
@@ -71,8 +72,9 @@ class Sender:
         self._ledger = ledger
         self._wake = wake
         self._claims = Claims()
+        self._stages = Stages(stage_file(config.node.data_dir, self.owner))
         self._groups = [
-            _Group(name, Services(config, ledger, spool, seal, self.owner, self._claims)) for name in config.destinations
+            _Group(name, Services(config, ledger, spool, seal, self.owner, self._claims, self._stages)) for name in config.destinations
         ]
 
     def run(self, stop: Event) -> None:
@@ -97,6 +99,7 @@ class Sender:
             group.cut()
         for group in self._groups:
             group.join(time.monotonic() + _AFTER_CUT_S)
+        self._stages.write()
         _log.info("sender stopped", waiting=len(self._claims.held()))
 
     def _renew(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from radanon_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -26,6 +26,7 @@ from radanon_node.network.command_set import Command
 from radanon_node.network.contexts import Context, is_uid
 from radanon_node.network.peek import HEAD, NotADataSet, peek, study_hint
 from radanon_node.network.writeback import Writeback
+from radanon_node.stages import Stages
 
 # PS3.7 Annex C: also answers to C-STORE (9.1.1.1.9).
 INVALID_SOP_INSTANCE, SOP_CLASS_NOT_SUPPORTED = 0x0117, 0x0122
@@ -53,6 +54,7 @@ class Storing:
     spool: Files
     admitter: Admitter
     max_instance_size: int
+    stages: Stages = field(default_factory=Stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class InstanceSink:
         self._look_again = 0
         self._study = ""
         self._size = 0
+        self._begun = time.perf_counter()
         self._refusal = self._check_request(context.abstract_syntax)
 
     def write(self, data: memoryview) -> None:
@@ -220,12 +223,16 @@ class InstanceSink:
         assert self._incoming is not None
         point("listener.after_write")
         incoming, self._incoming = self._incoming, None
+        received = time.perf_counter()
         incoming.seal()
+        synced = time.perf_counter()
         point("listener.after_seal")
         admission = self._storing.admitter.admit(Arrival(
             file=incoming.name, size=incoming.size, route=self._origin.route, calling_ae=self._origin.calling_ae,
             sop_class_uid=self._request.sop_class_uid, sop_instance_uid=self._request.sop_instance_uid,
             transfer_syntax_uid=self._syntax, received_at=time.time(), study=self._study, priority=self._origin.priority))
+        for stage, seconds in (("receive", received - self._begun), ("sync", synced - received), ("admit", time.perf_counter() - synced)):
+            self._storing.stages.observe(stage, seconds)
         point("listener.after_admit")
         return admission
 

@@ -25,6 +25,7 @@ from radanon_node.ledger.peek import numbers
 from radanon_node.ledger.sampling import Sampler
 from radanon_node.ledger.spool import Spool, SpoolFile
 from radanon_node.ledger.types import Finished, HeldItem, ReleasedItem, ReleaseRecord, RetryItem, SampleDraw, WorkItem
+from radanon_node.pipeline.pace import Pace
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.reviewed import edits_from
 from radanon_node.pipeline.shadow import Shadow
@@ -32,6 +33,7 @@ from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.pipeline.watchdog import Watchdog
 from radanon_node.settings import Config
+from radanon_node.stages import Stages
 
 log = structlog.get_logger("radanon.worker")
 
@@ -41,7 +43,6 @@ Cleaner: TypeAlias = Callable[[Sequence[Received], Policy], list[Released | Quar
 _POLL_S = 1.0
 _REST_MOST_S = 15.0
 _GATHER_S = 0.25  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
-_BATCH_S = 1.0  # so much processor time at once, so that the other workers have something of a burst of films too
 _BATCH_BYTES = 256 * 2**20
 _RETRY_FIRST_S, _RETRY_MOST_S = 2.0, 300.0
 
@@ -85,6 +86,7 @@ class Worker:
         self._pace = Pace(config.worker.batch_size)
         self._trouble = False  # the disk or the spool's store is in trouble, no instance is to blame
         self._all_taken = False  # the last claim took all that was there
+        self.stages = Stages()  # seconds of claim, store and record, per batch
 
     def close(self) -> None:
         """Stop the watchdog."""
@@ -126,7 +128,8 @@ class Worker:
             Nothing could be claimed.
         """
         worker = self._config.worker
-        items = self._ledger.claim(self._owner, self._pace.limit, worker.lease)
+        with self.stages.stage("claim"):
+            items = self._ledger.claim(self._owner, self._pace.limit, worker.lease)
         if not items:
             return 0
         # One that was claimed before comes alone, whatever waits behind it.
@@ -138,7 +141,8 @@ class Worker:
                     outcomes: list[Finished] = [RetryItem(item.id, item.token, counted=False) for item in batch]
                 else:
                     outcomes = self._process(batch)
-                self._finish(outcomes, stop)
+                with self.stages.stage("record"):
+                    self._finish(outcomes, stop)
                 point("worker.after_finish")
                 if any(isinstance(outcome, ReleasedItem) for outcome in outcomes):
                     released.set()
@@ -165,7 +169,8 @@ class Worker:
                 else:
                     outcomes.append(result)
             point("worker.after_clean")
-            outcomes += self._store(ready)
+            with self.stages.stage("store"):
+                outcomes += self._store(ready)
             point("worker.after_store")
         self._report(batch, outcomes, time.monotonic() - begun)
         return outcomes
@@ -280,37 +285,6 @@ class Worker:
             else:
                 log.info("released", id=outcome.id, route=routes[outcome.id], new_sop_instance_uid=outcome.release.sop_instance_uid)
         log.info("batch", batch=len(batch), seconds=round(seconds, 3))
-
-
-class Pace:
-    """How many instances a worker claims at once: a full batch of quick ones, few of those that take long.
-
-    Parameters
-    ----------
-    most : int
-        ``worker.batch_size``.
-
-    Examples
-    --------
-    >>> pace = Pace(16)
-    >>> pace.note(16, 4.0)
-    >>> pace.limit
-    4
-    >>> pace.note(4, 0.04)
-    >>> pace.limit
-    16
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.limit = most
-
-    def note(self, count: int, seconds: float) -> None:
-        """`count` instances took `seconds` of processor time, which unlike the clock says nothing about the machine's other work."""
-        if count:
-            fitting = int(_BATCH_S * count / max(seconds, 1e-6))
-            # Growing by steps: one quick instance says little about the next.
-            self.limit = max(1, min(self._most, fitting, 4 * self.limit))
 
 
 def _json(result: Released | Quarantined) -> dict[str, Any]:

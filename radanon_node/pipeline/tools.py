@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,9 +68,10 @@ class Policy:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds per stage, summed; what `radanon bench` and the metrics read."""
+    """Seconds per stage, summed; what `radanon bench` reads. `observe` is told each passage, for the metrics."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    observe: Callable[[str, float], None] | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -78,7 +79,10 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - begun
+            spent = time.perf_counter() - begun
+            self.seconds[name] += spent
+            if self.observe is not None:
+                self.observe(name, spent)
 
 
 class Tools:

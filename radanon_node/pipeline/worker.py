@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import resource
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.settings import Config
+from radanon_node.stages import Stages, stage_file
 
 log = structlog.get_logger("radanon.worker")
 
@@ -47,7 +49,8 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     spool = open_spool(config, key)
     ledger = Ledger(config.ledger_url, key, spool, config.worker.attempts)
     tools = Tools.load(config, key, _threads(config))
-    observer = Observer(ledger)
+    observer, stages = Observer(ledger), Stages(stage_file(config.node.data_dir, owner))
+    tools.watch.observe = stages.observe
     tools.memory, tools.observer = ledger, observer
     try:
         tools.warm()
@@ -60,11 +63,15 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
         observer.flush()
         return results
 
-    worker = Worker(config, ledger, spool, owner, clean)
+    unobserved = copy.copy(tools)  # the models are shared
+    unobserved.observer = None
+    worker = Worker(config, ledger, spool, owner, clean, lambda received, policy: clean_batch(received, policy, unobserved))
+    worker.stages = stages
     try:
         worker.run(stop, wake, released)
         observer.flush(force=True)
     finally:
+        stages.write()
         worker.close()
         ledger.close()
         spool.close()

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from radanon_node.ledger.sampling import Residual
+from radanon_node.stages import BOUNDS, Histogram
 
 
 class StatusCollector(Collector):
@@ -57,12 +58,13 @@ class StatusCollector(Collector):
             for what, count in counts.items():
                 finds.add_metric([route, what], count)
         yield finds
-        layouts = GaugeMetricFamily("radanon_device_layouts", "Kinds of devices by what is learned of their screens; alarms not decided on.",
-                                    labels=["state"])
+        layouts = GaugeMetricFamily("radanon_device_layouts", "Kinds of devices by what is learned of their screens; alarms not "
+                                    "decided on.", labels=["state"])
         for state, count in self._status.get("layouts", {}).items():
             layouts.add_metric([state], count)
         yield layouts
-        finds = CounterMetricFamily("radanon_burnt_in_text", "Pictures searched for text, by route and what was found.", labels=["route", "what"])
+        finds = CounterMetricFamily("radanon_burnt_in_text", "Pictures searched for text, by route and what was found.",
+                                    labels=["route", "what"])
         for route, counts in self._status.get("finds", {}).items():
             for what, count in counts.items():
                 finds.add_metric([route, what], count)
@@ -86,8 +88,30 @@ class StatusCollector(Collector):
         yield from (looked, found, upper)
 
 
-def exposition(status: Mapping[str, Any], residuals: Sequence[Residual] = (), paused: Collection[str] = ()) -> bytes:
+class StageCollector(Collector):
+    """Seconds per stage on this host, as histograms; `stages` as from `stages.read_stages`."""
+
+    def __init__(self, stages: Mapping[str, Histogram]) -> None:
+        self._stages = stages
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily("radanon_stage_seconds", "Time of each stage of an instance's way (claim, store and record: of a "
+                                       "batch) in the processes of this host.", labels=["stage"])
+        for stage, found in sorted(self._stages.items()):
+            below, buckets = 0, []
+            for bound, count in zip((*map(str, BOUNDS), "+Inf"), found.counts, strict=True):
+                below += count
+                buckets.append((bound, float(below)))
+            family.add_metric([stage], buckets, found.seconds)
+        yield family
+
+
+def exposition(
+    status: Mapping[str, Any], residuals: Sequence[Residual] = (), paused: Collection[str] = (),
+    stages: Mapping[str, Histogram] | None = None,
+) -> bytes:
     """The metrics page in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(StatusCollector(status, residuals, paused))
+    registry.register(StageCollector(stages or {}))
     return generate_latest(registry)

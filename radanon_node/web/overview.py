@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from radanon_node.ledger.flow import HOUR, MINUTE, FlowPoint
+from radanon_node.stages import read_stages
 from radanon_node.status import full_status
 from radanon_node.web.charts import chart, size_text
 from radanon_node.web.masked import masked
@@ -153,7 +154,8 @@ class Overview:
     async def metrics(self, request: Request) -> Response:
         site = self._site
         residuals = await threaded(site.ledger.residual_bounds, site.config.sampling.level, 1)
-        text = exposition(await self._status(), residuals, await threaded(site.ledger.paused_destinations))
+        stages = await threaded(read_stages, site.config.node.data_dir)
+        text = exposition(await self._status(), residuals, await threaded(site.ledger.paused_destinations), stages)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _status(self) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""How much a worker claims at once."""
+
+from __future__ import annotations
+
+_BATCH_S = 1.0  # so much processor time at once, so that the other workers have something of a burst of films too
+
+
+class Pace:
+    """How many instances a worker claims at once: a full batch of quick ones, few of those that take long.
+
+    Parameters
+    ----------
+    most : int
+        ``worker.batch_size``.
+
+    Examples
+    --------
+    >>> pace = Pace(16)
+    >>> pace.note(16, 4.0)
+    >>> pace.limit
+    4
+    >>> pace.note(4, 0.04)
+    >>> pace.limit
+    16
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = most
+
+    def note(self, count: int, seconds: float) -> None:
+        """`count` instances took `seconds` of processor time, which unlike the clock says nothing about the machine's other work."""
+        if count:
+            fitting = int(_BATCH_S * count / max(seconds, 1e-6))
+            # Growing by steps: one quick instance says little about the next.
+            self.limit = max(1, min(self._most, fitting, 4 * self.limit))
