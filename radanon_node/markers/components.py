@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import cv2
 import numpy as np
@@ -17,11 +18,18 @@ Mask = NDArray[np.bool_]
 _WORKING_SIDE = 96
 _MOST_ENLARGED = 4.0
 # Levels between the region's dark and bright end, beside Otsu's; fewer where the background has been taken away.
-_LEVELS, _FLAT_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65)
+_LEVELS, _FLAT_LEVELS, _BRIDGED_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65), (0.35, 0.5, 0.65)
+# Bridges of a stencil, and the surroundings whose mean is taken, as shares of the region's larger side.
+_BRIDGES, _BLOCKS = (0.035, 0.06, 0.1), (0.35, 0.6)
+# What is so much of the region's range above or below that mean is ink.
+_LOCAL_STEP = 0.06
 # Two components are the same shape if their boxes agree to this many working pixels.
 _SAME = 3
 # A neck is at most this share of the thickest stroke: initials touch a letter at a point, one letter has strokes of one width.
 _NECKS = (0.35, 0.5)
+# Straight cuts, as shares of the component's extent.
+_CUTS = (0.86, 0.8, 0.74, 0.68, 0.62, 0.56, 0.5)
+_CORNERS = (0.72, 0.58, 0.44)
 # A candidate's larger side, as a share of the region's larger side.
 _SMALLEST = 0.2
 
@@ -138,7 +146,16 @@ def levels_of(gray: GrayFrame, shares: Sequence[float]) -> list[float]:
     return [otsu, *(low + share * (high - low) for share in shares)]
 
 
-def components_of(crop: Crop, bright: bool, flat: bool = False, smallest: float | None = None) -> list[Component]:
+class How(Enum):
+    """How ink is told from ground."""
+
+    PLAIN = "levels between dark and bright"
+    FLAT = "levels, the background taken away first"
+    LOCAL = "brighter or darker than the mean around"
+    BRIDGED = "levels; pieces with a narrow gap between them are one, as the bridges of a stencil part them"
+
+
+def components_of(crop: Crop, bright: bool, how: How = How.PLAIN, smallest: float | None = None) -> list[Component]:
     """Components of plausible size at every level, each shape once.
 
     Parameters
@@ -146,16 +163,13 @@ def components_of(crop: Crop, bright: bool, flat: bool = False, smallest: float 
     crop : Crop
     bright : bool
         Brighter than the surroundings, else darker.
-    flat : bool
-        With the background taken away first.
+    how : How
     smallest : float or None
         Least larger side in working pixels; None = a fifth of the detection's.
     """
-    source = flattened(crop.gray, bright) if flat else crop.gray if bright else 255 - crop.gray
     seen: set[tuple[int, ...]] = set()
     found: list[Component] = []
-    for level in levels_of(source, _FLAT_LEVELS if flat else _LEVELS):
-        binary = np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
+    for binary in _binaries(crop, bright, how):
         for component in _labelled(binary, crop, bright, False, smallest):
             box = component.box
             key = (box.x0 // _SAME, box.y0 // _SAME, box.x1 // _SAME, box.y1 // _SAME, component.mask.sum() // 64)
@@ -163,6 +177,28 @@ def components_of(crop: Crop, bright: bool, flat: bool = False, smallest: float 
                 seen.add(key)
                 found.append(component)
     return found
+
+
+def _binaries(crop: Crop, bright: bool, how: How) -> Iterator[NDArray[np.uint8]]:
+    side = max(crop.inner.width, crop.inner.height)
+    if how is How.LOCAL:
+        low, high = span_of(crop.gray)
+        for share in _BLOCKS:
+            block, step = int(share * side) | 1, max(_LOCAL_STEP * (high - low), 2.0)
+            kind = cv2.THRESH_BINARY if bright else cv2.THRESH_BINARY_INV
+            yield np.asarray(
+                cv2.adaptiveThreshold(crop.gray, 1, cv2.ADAPTIVE_THRESH_MEAN_C, kind, max(block, 3), -step if bright else step), np.uint8
+            )
+        return
+    source = flattened(crop.gray, bright) if how is How.FLAT else crop.gray if bright else 255 - crop.gray
+    for level in levels_of(source, {How.FLAT: _FLAT_LEVELS, How.BRIDGED: _BRIDGED_LEVELS}.get(how, _LEVELS)):
+        binary = np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
+        if how is not How.BRIDGED:
+            yield binary
+            continue
+        for share in _BRIDGES:
+            gap = max(round(share * side), 2)
+            yield np.asarray(cv2.morphologyEx(binary, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8)), np.uint8)
 
 
 def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
@@ -185,6 +221,47 @@ def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
             whole[:] = 0
             whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
             yield from _labelled(whole, crop, component.bright, True, None)
+
+
+def cut_straight(component: Component, crop: Crop, tilt: float) -> Iterator[Component]:
+    """What is left of a component on either side of straight cuts along and across its strokes, and without one of its corners.
+
+    Parameters
+    ----------
+    component : Component
+        A letter with initials that touch it so broadly that no neck shows.
+    crop : Crop
+    tilt : float
+        Direction of its strokes in degrees clockwise.
+
+    Yields
+    ------
+    Component
+        The pieces on one side of a cut, larger ones first on each side.
+    """
+    rows, columns = np.mgrid[: component.mask.shape[0], : component.mask.shape[1]].astype(np.float32)
+    cos, sin = np.float32(np.cos(np.deg2rad(tilt))), np.float32(np.sin(np.deg2rad(tilt)))
+    axes = []
+    for place in (columns * cos + rows * sin, rows * cos - columns * sin):
+        low, high = float(place[component.mask].min()), float(place[component.mask].max())
+        axes.append((place - low) / max(high - low, 1))
+    sides = [side for axis in axes for side in (axis, 1 - axis)]
+    for side in sides:
+        for share in _CUTS:
+            yield from _piece(component, crop, side < share)
+    for first in sides[:2]:
+        for second in sides[2:]:
+            for share in _CORNERS:
+                for other in _CORNERS:
+                    yield from _piece(component, crop, (first < share) | (second < other))
+
+
+def _piece(component: Component, crop: Crop, stays: Mask) -> Iterator[Component]:
+    whole = np.zeros(crop.gray.shape, np.uint8)
+    whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = component.mask & stays
+    parts = list(_labelled(whole, crop, component.bright, True, None))
+    if parts:
+        yield max(parts, key=lambda part: int(part.mask.sum()))
 
 
 def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:

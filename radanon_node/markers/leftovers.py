@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.frames import frame_of, grown
-from radanon_node.markers.letters import Letter
+from radanon_node.markers.mark import Letter
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]

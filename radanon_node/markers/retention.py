@@ -12,15 +12,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.leftovers import halo_of, leftovers
-from radanon_node.markers.letters import Letter, find_letter
+from radanon_node.markers.leftovers import halo_of, leftovers, soft_edge
+from radanon_node.markers.letters import find_letter
+from radanon_node.markers.mark import Letter
 from radanon_node.markers.words import find_word
-from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source, Verdict
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source, Stamp, Verdict
 
 _KEEPABLE = (Source.MARKER_MODEL, Source.TEXT_MODEL)
 # A letter's surroundings are looked at in boxes up to this many times longer than wide; longer ones are lines of print.
 _LONGEST = {Kind.TEXT: 2.5}
 _LONGEST_OTHER = 4.5
+# What the detector calls text is a single letter only if that fills so much of both sides of the box.
+_FILLS = 0.5
+_END = 0.2
 
 
 class Knows(Protocol):
@@ -30,7 +34,8 @@ class Knows(Protocol):
 
 
 def judge(
-    view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str], identifiers: Knows | None, laterality: str = ""
+    view: GrayFrame, detections: Sequence[Detection], retain: Sequence[str], identifiers: Knows | None, laterality: str = "",
+    restamp: bool = False,
 ) -> list[Region]:
     """Decide what of each detection is blacked out.
 
@@ -47,12 +52,15 @@ def judge(
     laterality : str
         Image Laterality (0020,0062) or Laterality (0020,0060): ``L``, ``R`` or anything else. A kept L or R that says otherwise
         stays, with ``contradicts_laterality`` as its reason; two that cannot both be right have ``side_letters_disagree``.
+    restamp : bool
+        A letter that touches other ink is not kept but blackened with it, and a clean one is drawn in its place.
 
     Returns
     -------
     list of Region
         ``KEEP`` for a kept letter's box, ``REDACT`` for everything else; all inside the frame. Nothing outside the detections
-        is ever touched, and nothing inside one is left that is neither the letter nor plain background.
+        is ever touched but a letter that reaches out of one and is drawn anew, and nothing inside one is left that is neither the
+        letter nor plain background. A letter drawn anew is a ``REDACT`` region with a stamp and the reason ``letter_drawn_anew``.
 
     Raises
     ------
@@ -65,10 +73,11 @@ def judge(
     for detection, box in zip(detections, boxes):
         if box.width <= 0 or box.height <= 0:
             continue
-        letter, why = _look(view, detection, box, wanted, identifiers)
+        letter, why = _look(view, detection, box, wanted, identifiers, restamp)
         verdicts.append((detection, box, letter, why))
     letters = [letter for _, _, letter, _ in verdicts if letter is not None]
     disagree = _disagree(letters, view.shape[1])
+    letters = [letter for letter in letters if not (restamp and letter.cut)]
     regions: list[Region] = []
     for detection, box, letter, why in verdicts:
         if letter is None:
@@ -78,6 +87,11 @@ def judge(
             why = "contradicts_laterality"
         elif disagree:
             why = "side_letters_disagree"
+        elif restamp and letter.cut:
+            why = "letter_drawn_anew"
+        if restamp and letter.cut:
+            regions.append(_drawn_anew(view, detection, box, letter, why))
+            continue
         regions.append(_region(detection, letter.box, Verdict.KEEP, why))
         rest = leftovers(view, box, letter)
         if rest is not None:
@@ -89,14 +103,19 @@ def judge(
     return regions
 
 
-def _look(view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str], identifiers: Knows | None) -> tuple[Letter | None, str]:
+def _look(
+    view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str], identifiers: Knows | None, restamp: bool
+) -> tuple[Letter | None, str]:
     if not wanted:
         return None, "retention_off"
     if detection.source not in _KEEPABLE:
         return None, "region_rule"
     if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
         return None, "line_of_text"
-    letter, why = find_letter(view, box, [entry for entry in wanted if len(entry) == 1], detection.kind is Kind.TEXT)
+    capitals = [entry for entry in wanted if len(entry) == 1]
+    letter, why = find_letter(view, box, capitals, detection.kind is not Kind.SIDE_LETTER, restamp)
+    if letter is not None and detection.kind is Kind.TEXT and min(letter.box.width / box.width, letter.box.height / box.height) < _FILLS:
+        letter, why = None, "not_isolated"
     words = [entry for entry in wanted if len(entry) > 1]
     if letter is None and words:
         letter, why = find_word(view, box, words)
@@ -114,16 +133,36 @@ def _disagree(letters: Sequence[Letter], columns: int) -> bool:
 def _without(box: Box, letters: Sequence[Letter]) -> NDArray[np.bool_] | None:
     """Mask of `box` without the kept letters that reach into it; None if none does.
 
-    A letter's soft edge is given up there: initials that touch it must not keep a slice of theirs.
+    A letter's soft edge is given up there: initials that touch it must not keep a slice of theirs. Nor is the end of a letter
+    spared that had to be cut off from them.
     """
     mask = np.ones((box.height, box.width), np.bool_)
     for letter in letters:
         halo_box, halo = halo_of(letter, 1)
         shared = halo_box.intersection(box)
         if shared.width > 0 and shared.height > 0:
+            inside = letter.box.intersection(box)
+            if letter.cut and _ink_in(letter, inside) < _END:
+                continue
             part = halo[shared.y0 - halo_box.y0 : shared.y1 - halo_box.y0, shared.x0 - halo_box.x0 : shared.x1 - halo_box.x0]
             mask[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] &= ~part
     return None if mask.all() else mask
+
+
+def _ink_in(letter: Letter, box: Box) -> float:
+    """Share of a letter's ink that lies in a part of its box."""
+    if box.width <= 0 or box.height <= 0:
+        return 0.0
+    x, y = box.x0 - letter.box.x0, box.y0 - letter.box.y0
+    return float(letter.mask[y : y + box.height, x : x + box.width].sum() / letter.mask.sum())
+
+
+def _drawn_anew(view: GrayFrame, detection: Detection, box: Box, letter: Letter, why: str) -> Region:
+    """All of the detection black, and of the letter that was in it, with a clean one in its place."""
+    own = letter.box.grown(soft_edge(letter))
+    both = Box(min(box.x0, own.x0), min(box.y0, own.y0), max(box.x1, own.x1), max(box.y1, own.y1)).clipped(*view.shape)
+    stamp = Stamp(letter.letter, letter.box, letter.turn, letter.mirrored, not letter.bright)
+    return Region(both, Verdict.REDACT, detection.kind, detection.confidence, detection.source, why, stamp=stamp)
 
 
 def _black(detection: Detection, box: Box, mask: NDArray[np.bool_] | None, why: str) -> Region:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.components import components_of, crop_of, span_of
-from radanon_node.markers.letters import Letter, contrast_of
+from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import page, reader
 from radanon_node.markers.orientation import tilt_of, turned
+from radanon_node.markers.surroundings import contrast_of
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]

@@ -262,7 +262,7 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
             detections = item.markers.get(frame, [])
             if chosen.text:
                 detections = [*detections, *tools.text.detect([seen[0]])[0]]
-            judged = judge(seen[0], detections, settings.retain, item.identifiers, laterality)
+            judged = judge(seen[0], detections, settings.retain, item.identifiers, laterality, settings.restamp)
             regions += _on_frame(judged, frame, image.frames)
     if chosen.text and not chosen.markers:
         with tools.watch.stage("text"):

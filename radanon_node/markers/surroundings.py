@@ -1,0 +1,170 @@
+"""What stands around a glyph: its contrast, marks that belong to it, neighbours that make it part of a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.markers.components import Component, Crop, components_of, crop_of, span_of
+from radanon_node.markers.frames import frame_of, grown
+from radanon_node.markers.glyphs import CLASSES, classify, normalise
+from radanon_node.markers.mark import Letter
+from radanon_node.pipeline.types import Box, GrayFrame
+
+Mask = NDArray[np.bool_]
+
+# A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
+_CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
+# Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
+_FOREIGN, _FOREIGN_PLATE, _FOREIGN_ENCLOSED, _HOLE = 0.3, 0.15, 0.4, 1.6
+_FAR_MORE, _COMPANY = 1.5, 0.6
+_NEIGHBOUR_SIDE, _NEIGHBOUR_SURE, _NEAR_SURE, _NEAR = 0.88, 0.6, 0.25, 0.45
+# Rings and discs hang beside letters; a letter O is slimmer.
+_ROUND, _ACROSS = 1.22, 2.2
+_RINGLIKE = [CLASSES.index(letter) for letter in "OQ"]
+_NEIGHBOUR_GAP, _SECOND_GAP, _ROW = 0.8, 0.35, 0.7
+# The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
+_CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
+
+
+def same_place(one: Box, other: Box) -> bool:
+    shared = one.intersection(other)
+    if shared.width <= 0 or shared.height <= 0:
+        return False
+    return shared.area > 0.5 * min(one.area, other.area)
+
+
+def contrast_of(crop: Crop, component: Component) -> float | None:
+    """Gray levels by which the ink stands out from what surrounds it; None if its outline is not that of a mark.
+
+    Lead and print stand out all around; a letter cut out of a plate has the plate all around it, wider than a stroke, so that
+    the ground between two strokes is not taken for one.
+    """
+    reach = max(3, round((0.1 if component.bright else 0.14) * max(component.box.width, component.box.height)))
+    box = component.box.grown(reach).clipped(*crop.gray.shape)
+    gray = crop.gray[box.y0 : box.y1, box.x0 : box.x1]
+    ink = np.zeros(gray.shape, np.bool_)
+    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
+    rim = grown(ink, reach) & ~grown(ink, 2)
+    if not rim.any():
+        return None
+    inside, around = float(np.median(gray[ink])), float(np.median(gray[rim]))
+    contrast = (inside - around) if component.bright else (around - inside)
+    low, high = span_of(crop.gray)
+    if contrast < max(_CONTRAST, _CONTRAST_SHARE * (high - low)):
+        return None
+    half = (inside + around) / 2
+    foreign = float(((gray > half) if component.bright else (gray < half))[rim].mean())
+    if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE):
+        return contrast
+    # A plate may end near its letter, if it goes all around it.
+    return contrast if not component.bright and foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, half) else None
+
+
+def _enclosed(crop: Crop, component: Component, level: float) -> bool:
+    """Is what is darker than `level` there a hole of the component's own size?"""
+    _, labels = cv2.connectedComponents((crop.gray <= level).astype(np.uint8), connectivity=8)
+    box = component.box
+    own = np.unique(labels[box.y0 : box.y1, box.x0 : box.x1][component.mask])
+    hole = np.isin(labels, own[own > 0])
+    at_the_rim = hole[0].any() or hole[-1].any() or hole[:, 0].any() or hole[:, -1].any()
+    return bool(not at_the_rim and hole.sum() <= _HOLE * component.mask.sum())
+
+
+def contains(other: Component, component: Component) -> bool:
+    box = component.box
+    if box.x0 < other.box.x0 or box.y0 < other.box.y0 or box.x1 > other.box.x1 or box.y1 > other.box.y1:
+        return False
+    x, y = box.x0 - other.box.x0, box.y0 - other.box.y0
+    return bool(other.mask[y : y + box.height, x : x + box.width][component.mask].mean() >= 0.9)
+
+
+def in_company(crop: Crop, component: Component, contrast: float, seen: Sequence[Component]) -> bool:
+    """Is there another mark of nearly its size in the crop?"""
+    box = component.box
+    least = _COMPANY * max(box.width, box.height)
+    return any(
+        other.whole and other.bright == component.bright and max(other.box.width, other.box.height) >= least
+        and not same_place(box, other.box) and (contrast_of(crop, other) or 0.0) > 0.5 * contrast
+        for other in seen
+    )
+
+
+def fragment(crop: Crop, component: Component, contrast: float, components: Sequence[Component]) -> bool:
+    """Is it only the brightest part of something larger that stands out far more than the part does?"""
+    return any(
+        other.whole and other.bright == component.bright and other.mask.sum() >= 1.3 * component.mask.sum()
+        and contains(other, component) and (contrast_of(crop, other) or 0.0) > _FAR_MORE * contrast
+        for other in components
+    )
+
+
+def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
+    """No other letter of like or larger size stands beside it: else it is part of a word or of initials.
+
+    What lies outside the ring or plate around it does not belong to it. Initials as large as the letter are often set in a row of
+    their own above or below it: they do not count where the letter's way up is known.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    letter : Letter
+    turn : float or None
+        Degrees clockwise by which it lies; None if the detector's box is not the letter's alone: then every neighbour counts.
+    """
+    side = max(letter.box.width, letter.box.height)
+    crop = crop_of(view, letter.box.grown(round(_CONTEXT * side)).clipped(*view.shape), 0.0, _CONTEXT_SIDE)
+    x0, y0 = letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0
+    own = Box(*(round(value * crop.scale) for value in (x0, y0, x0 + letter.box.width, y0 + letter.box.height))).clipped(*crop.gray.shape)
+    length = side * crop.scale
+    ink = np.zeros(crop.gray.shape, np.bool_)
+    small = cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA)
+    ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
+    frame = frame_of(crop.gray, ink, 2)
+    height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
+    neighbours: list[tuple[Component, bool]] = []
+    for component in components_of(crop, letter.bright, smallest=_NEIGHBOUR_SIDE * height):
+        box = component.box
+        if not component.whole or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height) or same_place(own, box):
+            continue
+        if turn is not None and _off_row(own, box, turn) > _ROW * height:
+            continue
+        if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
+            continue
+        other, aspect = _extent(component.mask)
+        if _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height and component.mask.mean() < 0.9:
+            neighbours.append((component, aspect < _ROUND))
+    classes = classify([normalise(component.mask) for component, _ in neighbours])
+    for (component, is_round), likely in zip(neighbours, classes):
+        if _gap(own, component.box) > _SECOND_GAP * height and CLASSES[int(likely.argmax())] == letter.letter:
+            continue  # a second marker, as where a digital one was added to the lead one
+        sure = 1 - likely[-1] - (likely[_RINGLIKE].sum() if is_round else 0)
+        # What stands as near as the next letter of a word need not be a clear one.
+        needed = _NEAR_SURE if _gap(own, component.box) <= _NEAR * height else _NEIGHBOUR_SURE
+        if sure > needed and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
+            return False
+    return True
+
+
+def _off_row(own: Box, other: Box, turn: float) -> float:
+    """How far another box's centre lies above or below the row in which the letter stands."""
+    dx, dy = (other.x0 + other.x1 - own.x0 - own.x1) / 2, (other.y0 + other.y1 - own.y0 - own.y1) / 2
+    angle = np.deg2rad(turn)
+    return float(abs(dy * np.cos(angle) - dx * np.sin(angle)))
+
+
+def _extent(mask: Mask) -> tuple[float, float]:
+    """Height of the character(s) in a component, however they lie, and how much longer than wide it is."""
+    _, sides, _ = cv2.minAreaRect(np.argwhere(mask).astype(np.float32))
+    long, short = max(sides) + 1, min(sides) + 1
+    # Initials that touch each other lie across: their height is the shorter side.
+    return (short if long > _ACROSS * short and mask.mean() > 0.5 else long), long / short
+
+
+def _gap(one: Box, other: Box) -> float:
+    across = max(one.x0 - other.x1, other.x0 - one.x1, 0)
+    down = max(one.y0 - other.y1, other.y0 - one.y1, 0)
+    return float(np.hypot(across, down))
