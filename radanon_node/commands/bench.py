@@ -16,6 +16,7 @@ BENCHES = {
     "gateway": "sender to archive through the node, beside Orthanc and a plain pass-through",
     "send": "the sender beside storescu",
     "film": "one film from spool to released, per stage",
+    "biometrics": "the anonymisation of a chest film's anatomy, per method",
     "tags": "read, scrub and write a CT header, beside dicom-anonymizer and deid",
     "pixels": "decode, redact and encode per transfer syntax, beside gdcm",
 }

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from radanon_node.biometrics.generator import Generator
+from radanon_node.biometrics.weights import find_generator
 from radanon_node.commands.common import add_config_argument, load_config, print_json
 from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RadanonError
 from radanon_node.ledger.seal import load_key
@@ -19,7 +21,7 @@ from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
 from radanon_node.network.check import check_destination
 from radanon_node.node import open_store
-from radanon_node.settings import Config
+from radanon_node.settings import BiometricsSettings, Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     findings = [Finding("configuration", "ok", "valid")]
-    for check in (_key, _store, _disk, _weights, _text_model, _ocr, _rules, _table, _device, _routes, _destinations):
+    for check in (_key, _store, _disk, _weights, _biometrics, _text_model, _ocr, _rules, _table, _device, _routes, _destinations):
         findings += list(check(config))
     failed = any(finding.result == "failed" for finding in findings)
     if args.json:
@@ -104,6 +106,24 @@ def _weights(config: Config) -> Iterator[Finding]:
         return f"{found.path.name}, sha256 {found.sha256[:16]}..., as named"
 
     yield _tried("marker weights", check)
+
+
+def _biometrics(config: Config) -> Iterator[Finding]:
+    for name, profile in config.profiles.items():
+        settings = profile.biometrics
+        if settings.method == "off":
+            continue
+
+        def check(settings: BiometricsSettings = settings) -> str:
+            if settings.method != "deformation" or settings.field != "film":
+                return f"{settings.method}, needs no weights"
+            found = find_generator(settings.weights, settings.weights_sha256)
+            if found is None:
+                raise ConfigError("no weights of the deformation field are named or packaged: films would be quarantined as model_missing")
+            Generator(found, 1)
+            return f"{found.path.name}, sha256 {found.sha256[:16]}..., as named"
+
+        yield _tried(f"biometrics of profile {name}", check)
 
 
 def _text_model(config: Config) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from radanon_node.training.biometrics.films import Films
-from radanon_node.training.biometrics.learn import Anonymise, Recipe, batched, tensor, train_verifier
+from radanon_node.training.biometrics.learn import Recipe, batched, tensor, train_verifier
 from radanon_node.training.biometrics.nets import Verifier
 
 Pairs: TypeAlias = Sequence[tuple[int, int, bool]]
@@ -68,7 +68,7 @@ def keypoint_scores(released: NDArray[np.uint8], held: NDArray[np.uint8], pairs:
     """
     # OpenCV's random sampling starts from this seed, so that a figure can be had again.
     cv2.setRNGSeed(1)
-    sift = cv2.SIFT_create(nfeatures=most, contrastThreshold=0.02)
+    sift = cv2.SIFT_create(nfeatures=most, contrastThreshold=0.02)  # type: ignore[attr-defined]  # not in the stubs
     levels = cv2.createCLAHE(3.0, (8, 8))
     matcher = cv2.BFMatcher(cv2.NORM_L2)
 
@@ -115,7 +115,8 @@ def registration_scores(released: NDArray[np.uint8], held: NDArray[np.uint8], pa
         matrix = np.array([[1, 0, x], [0, 1, y]], np.float32) if np.hypot(x, y) < side / 6 else np.eye(2, 3, dtype=np.float32)
         stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
         try:
-            score, _ = cv2.findTransformECC(first[a], second[b], matrix, cv2.MOTION_AFFINE, stop, None, 5)
+            everywhere = np.full((side, side), 255, np.uint8)
+            score, _ = cv2.findTransformECC(first[a], second[b], matrix, cv2.MOTION_AFFINE, stop, everywhere, 5)
         except cv2.error:  # no overlap or no convergence: nothing found
             score = -1.0
         scores.append(float(score))
@@ -185,9 +186,9 @@ def network_scores(
     return np.array([first[a] @ second[b] for a, b, _ in pairs])
 
 
-def fresh_network(films: Films, recipe: Recipe, device: torch.device, anonymise: Anonymise | None, run: int) -> Verifier:
+def fresh_network(films: Films, recipe: Recipe, device: torch.device, anonymised: Films | None, run: int) -> Verifier:
     """An attacker from scratch that knows the method and trains on films it has anonymised itself."""
-    return train_verifier(films, recipe, device, anonymise, seed=100 + run)
+    return train_verifier(films, recipe, device, anonymised, seed=100 + run)
 
 
 def together(scores: Sequence[Scores]) -> Scores:

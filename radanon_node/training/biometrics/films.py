@@ -230,34 +230,37 @@ def _picture(path: Path, side: int, detector: MarkerDetector | None) -> NDArray[
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Patients of the three parts; no patient is in two of them."""
+    """Patients that anonymiser and attackers may learn from, and those they are judged on; no patient is in both."""
 
     train: frozenset[str]
-    val: frozenset[str]
     test: frozenset[str]
 
 
-def split_patients(films: Films, seed: int, shares: tuple[float, float] = (0.55, 0.1)) -> Split:
-    """Deal patients to train, val and test (the rest), those with several films and those with one in the same shares.
+def split_patients(films: Films, seed: int, share: float = 0.65) -> Split:
+    """Deal patients to train and test, those with several films and those with one in the same shares.
 
     Parameters
     ----------
     films : Films
     seed : int
-    shares : (float, float)
-        Of train and val.
+    share : float
+        Of train.
     """
     rng = np.random.default_rng(seed)
-    parts: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+    train: set[str] = set()
     groups = films.by_patient()
     for several in (True, False):
         patients = sorted(patient for patient, own in groups.items() if (len(own) > 1) == several)
         rng.shuffle(patients)
-        first = round(shares[0] * len(patients))
-        second = first + round(shares[1] * len(patients))
-        for part, chosen in zip(parts, (patients[:first], patients[first:second], patients[second:]), strict=True):
-            part.update(chosen)
-    return Split(*(frozenset(part) for part in parts))
+        train.update(patients[: int(share * len(patients))])
+    return Split(frozenset(train), frozenset(groups) - train)
+
+
+def split_by_pairs(films: Films, listed: Sequence[tuple[str, str, bool]]) -> Split:
+    """The patients of a published test list are judged on, all others learned from."""
+    owner = dict(zip(films.names, films.patients, strict=True))
+    test = frozenset(owner[name] for a, b, _ in listed for name in (a, b) if name in owner)
+    return Split(frozenset(films.patients) - test, test)
 
 
 def pairs_of(films: Films, seed: int, per_patient: int = 6, negatives: float = 3.0) -> list[tuple[int, int, bool]]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from radanon_node.training.biometrics.films import Films
@@ -118,11 +118,8 @@ def batches(films: Films, batch: int, rng: np.random.Generator) -> Iterator[tupl
         yield first, second, [numbers[patient] for patient in chosen]
 
 
-Anonymise: TypeAlias = Callable[[Tensor], Tensor]
-
-
 def train_verifier(
-    films: Films, recipe: Recipe, device: torch.device, anonymise: Anonymise | None = None, seed: int = 0, report: Report | None = None
+    films: Films, recipe: Recipe, device: torch.device, anonymised: Films | None = None, seed: int = 0, report: Report | None = None
 ) -> Verifier:
     """A verifier from scratch: by contrast within batches, and as pairs (binary cross-entropy).
 
@@ -132,8 +129,9 @@ def train_verifier(
         Of training patients.
     recipe : Recipe
     device : torch.device
-    anonymise : callable or None
-        Applied to one film of each pair: the attacker knows the method and trains on what it makes (the honest test).
+    anonymised : Films or None
+        The same films anonymised, which one side of each pair is then taken from: the attacker knows the method and trains on what
+        it makes (the honest test).
     seed : int
         Beside the recipe's, for several runs.
     """
@@ -144,12 +142,10 @@ def train_verifier(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.verifier_steps)
     source = batches(films, recipe.batch, rng)
     pictures = tensor(films.pictures, recipe.side, device)
+    released = pictures if anonymised is None else tensor(anonymised.pictures, recipe.side, device)
     for step in range(recipe.verifier_steps):
         one, two, patients = next(source)
-        first, second = pictures[one], pictures[two]
-        if anonymise is not None:
-            with torch.no_grad():
-                first = anonymise(first)
+        first, second = released[one], pictures[two]
         loss = _verification(net, augmented(first, draws), augmented(second, draws), torch.tensor(patients, device=device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -269,7 +265,7 @@ def adversarial(
     return net.eval()
 
 
-def batched(net: nn.Module | Anonymise, x: Tensor, size: int = 32) -> Tensor:
+def batched(net: Callable[[Tensor], Tensor], x: Tensor, size: int = 32) -> Tensor:
     """`net` over all of `x` without gradients, in pieces."""
     with torch.no_grad():
         return torch.cat([net(x[first : first + size]) for first in range(0, len(x), size)])
