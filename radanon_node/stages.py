@@ -64,6 +64,7 @@ class Stages:
         self._lock = threading.Lock()
         self._found: dict[str, tuple[list[int], list[float]]] = {}
         self._written = time.monotonic()
+        self._changed = False
 
     def observe(self, stage: str, seconds: float) -> None:
         """Count one passage."""
@@ -71,10 +72,8 @@ class Stages:
             counts, total = self._found.setdefault(stage, ([0] * (len(BOUNDS) + 1), [0.0]))
             counts[bisect_left(BOUNDS, seconds)] += 1
             total[0] += seconds
-            due = self._file is not None and time.monotonic() - self._written >= _WRITE_S
-            if due:
-                self._written = time.monotonic()
-        if due:
+            self._changed = True
+        if time.monotonic() - self._written >= _WRITE_S:
             self.write()
 
     @contextmanager
@@ -90,8 +89,11 @@ class Stages:
             return {name: Histogram(tuple(counts), total[0]) for name, (counts, total) in self._found.items()}
 
     def write(self) -> None:
-        """Write the file now; a disk that does not take it costs the figures alone."""
-        if self._file is None:
+        """Write the file now if there is anything new; a disk that does not take it costs the figures alone."""
+        with self._lock:
+            self._written = time.monotonic()
+            changed, self._changed = self._changed, False
+        if self._file is None or not changed:
             return
         text = json.dumps({name: [*histogram.counts, histogram.seconds] for name, histogram in self.read().items()})
         private = self._file.with_name(f".{self._file.name}.{threading.get_ident()}")

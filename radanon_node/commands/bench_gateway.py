@@ -8,11 +8,9 @@ not in this run. The sender is DCMTK's storescu, the archive its storescp, both 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import queue
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,13 +28,16 @@ import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from radanon_node.commands.bench_receive import free_port, program
+from radanon_node.commands.bench_peers import Peer, Runs, fixed_uid, footer, free_port, in_process, program, report, storescu, table, used
 from radanon_node.errors import ConfigError
+from radanon_node.stages import Histogram, read_stages
 from radanon_node.training.films_dicom import Invented, dx_dataset, encoded, invent
 
 _START_S = 120.0
-_PATIENCE_S, _PER_INSTANCE_S = 30.0, 1.0  # an archive that has not got everything by then will not
+_SETTLE_S = 2.5
+_PATIENCE_S, _PER_INSTANCE_S = 60.0, 2.0  # an archive that has not got everything by then will not
 _STATED_ABSENT = "RSNA CTP is not in this run: it cannot be obtained from a package index."
+_REFERENCE = "pynetdicom pass-through, durable, no de-identification"
 _LUA = "function OnStoredInstance(instanceId, tags, metadata)\n  Delete(SendToModality(instanceId, 'archive'))\nend\n"
 
 
@@ -97,31 +98,26 @@ def _dx(person: Invented) -> Dataset:
     return dx_dataset(picture, 12, person)
 
 
-def _uid() -> str:
-    # Of one length, so that one can be put in another's place.
-    return str(generate_uid())[:56].rstrip(".").ljust(56, "1")
-
-
 class Films:
     """The instances of a load; each writing is of new SOP Instance UIDs."""
 
     def __init__(self, load: Load) -> None:
         dataset = {"CT": _ct, "DX": _dx}[load.name](invent(np.random.default_rng(1)))
-        self._place, self._count = _uid(), load.instances
+        self._place, self._count = fixed_uid(), load.instances
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(self._place)
         self._data = encoded(dataset)
 
     def write(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for number in range(self._count):
-            (folder / f"{number}.dcm").write_bytes(self._data.replace(self._place.encode(), _uid().encode()))
+            (folder / f"{number}.dcm").write_bytes(self._data.replace(self._place.encode(), fixed_uid().encode()))
 
 
 # -- the gateways: each a context that yields its port, and forwards to the given one -------------------------------------------
 
 
 @contextmanager
-def _radanon(folder: Path, archive: int, detect: str) -> Iterator[int]:
+def _radanon(folder: Path, archive: int, detect: str) -> Iterator[Peer]:
     """This node as a user starts it; `detect` as in ``pixels.detect``."""
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({
@@ -134,7 +130,7 @@ def _radanon(folder: Path, archive: int, detect: str) -> Iterator[int]:
     with log.open("wb") as sink:
         process = subprocess.Popen([sys.executable, "-m", "radanon_node", "serve", "--config", str(config)], stdout=sink, stderr=sink)
     try:
-        yield _ready(process, log)
+        yield Peer(_ready(process, log), process.pid)
     finally:
         process.terminate()
         try:
@@ -156,7 +152,7 @@ def _ready(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 @contextmanager
-def _orthanc(folder: Path, archive: int) -> Iterator[int]:
+def _orthanc(folder: Path, archive: int) -> Iterator[Peer]:
     binary = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if binary is None:
         raise ConfigError("bench: Orthanc is not installed")
@@ -167,8 +163,8 @@ def _orthanc(folder: Path, archive: int) -> Iterator[int]:
         "HttpServerEnabled": False, "LuaScripts": [str(folder / "forward.lua")],
         "DicomModalities": {"archive": ["ARCHIVE", "127.0.0.1", archive]},
     }))
-    with program([binary, settings], port):
-        yield port
+    with program([binary, settings], port) as peer:
+        yield peer
 
 
 def _pass_through(folder: Path, archive: int, ready: Connection) -> None:
@@ -208,106 +204,108 @@ def _pass_through(folder: Path, archive: int, ready: Connection) -> None:
     os._exit(0)
 
 
-@contextmanager
-def _pynetdicom(folder: Path, archive: int) -> Iterator[int]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_pass_through, args=(folder, archive, there), daemon=True)
-    process.start()
-    try:
-        if not here.poll(_START_S):
-            raise ConfigError("bench: the pass-through does not start")
-        yield here.recv()
-    finally:
-        process.kill()
-        process.join()
-
-
 _GATEWAYS: Mapping[str, Any] = {
     "radanon, tags scrubbed and verified": lambda folder, archive: _radanon(folder, archive, "off"),
     "radanon, tags and pixels": lambda folder, archive: _radanon(folder, archive, "auto"),
     "Orthanc + Lua forwarder, no de-identification": _orthanc,
-    "pynetdicom pass-through, durable, no de-identification": _pynetdicom,
+    _REFERENCE: lambda folder, archive: in_process(_pass_through, folder, archive, patience=_START_S),
 }
 
 
 # -- the measurement ----------------------------------------------------------------------------------------------------------
 
 
-def _through(port: int, films: Path, archive: Path, count: int) -> float | None:
-    """Send `films`, wait until `archive` has as many files; instances per second, None if they do not come."""
-    begun = time.perf_counter()
-    sender = subprocess.Popen(["storescu", "-R", "-aec", "BENCH", "127.0.0.1", str(port), "+sd", str(films)],
-                              env=os.environ | {"TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _through(gateway: Peer, films: Path, archive: Path, count: int) -> tuple[float, float] | None:
+    """Send `films`, wait until `archive` has as many files.
+
+    Returns
+    -------
+    (float, float) or None
+        Instances per second, and the gateway's milliseconds of processor time per instance; None if they do not come.
+    """
+    before, begun = gateway.cpu(), time.perf_counter()
+    (sender,) = storescu(gateway.port, [films])
     while sum(1 for _ in os.scandir(archive)) < count:
         if time.perf_counter() - begun > _PATIENCE_S + _PER_INSTANCE_S * count or sender.poll() not in (None, 0):
             sender.kill()
             sender.wait()
             return None
-        time.sleep(0.005)
+        time.sleep(0.02)
     seconds = time.perf_counter() - begun
     sender.wait()
+    time.sleep(_SETTLE_S)  # what comes after the last delivery, such as the removal of files, counts too
+    spent = used(before, gateway.cpu())
     for path in archive.iterdir():
         path.unlink()
-    return count / seconds
+    return count / seconds, 1000 * spent / count
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """Run everything: ``{"loads": [...], "runs": {gateway: {load: [figures]}}, "load": [before, after], "absent": [...]}``."""
+    """Run everything.
+
+    Returns
+    -------
+    dict
+        ``{"loads": [...], "runs": {gateway: {load: [figures]}}, "cpu": {gateway: {load: [ms per instance]}}, "stages": {load: {stage:
+        [passages, seconds]}}, "load": [before, after], "absent": [...]}``; the stages are the first gateway's.
+    """
     storescp = shutil.which("storescp")
     if storescp is None or shutil.which("storescu") is None:
         raise ConfigError("bench: DCMTK is not installed (apt install dcmtk)")
     columns, average = loads(quick), [os.getloadavg()[0]]
-    runs: dict[str, dict[str, list[float]]] = {name: {load.name: [] for load in columns} for name in _GATEWAYS}
+    runs: Runs = {name: {load.name: [] for load in columns} for name in _GATEWAYS}
+    cpu: Runs = {name: {load.name: [] for load in columns} for name in _GATEWAYS}
+    stages: dict[str, dict[str, tuple[int, float]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="radanon-bench-")))
-        running: dict[str, tuple[int, Path]] = {}
+        running: dict[str, tuple[Peer, Path]] = {}
         missed: list[tuple[str, str]] = []
-        for number, (name, gateway) in enumerate(_GATEWAYS.items()):
+        for number, (name, start) in enumerate(_GATEWAYS.items()):
             place, archive, port = folder / f"gateway-{number}", folder / f"archive-{number}", free_port()
             place.mkdir()
             archive.mkdir()
             stack.enter_context(program([storescp, "--fork", "-pdu", "131072", "-od", archive, str(port)], port))
-            running[name] = (stack.enter_context(gateway(place, port)), archive)
+            running[name] = (stack.enter_context(start(place, port)), archive)
         for load in columns:
             films = Films(load)
+            earlier = read_stages(folder / "gateway-0" / "var")
             for repetition in range(2 if quick else 4):
-                for name, (port, archive) in running.items():
+                for name, (gateway, archive) in running.items():
                     if (name, load.name) in missed:
                         continue
                     films.write(folder / "films")
-                    figure = _through(port, folder / "films", archive, load.instances)
+                    figures = _through(gateway, folder / "films", archive, load.instances)
                     shutil.rmtree(folder / "films")
-                    if figure is None:
+                    if figures is None:
                         missed.append((name, load.name))
                     elif repetition:  # the first is the warm-up
-                        runs[name][load.name].append(figure)
-    return {"loads": [asdict(load) for load in columns], "runs": runs, "load": [*average, os.getloadavg()[0]], "absent": [_STATED_ABSENT]}
+                        runs[name][load.name].append(figures[0])
+                        cpu[name][load.name].append(figures[1])
+            stages[load.name] = _since(earlier, read_stages(folder / "gateway-0" / "var"))
+    return {"loads": [asdict(load) for load in columns], "runs": runs, "cpu": cpu, "stages": stages,
+            "load": [*average, os.getloadavg()[0]], "absent": [_STATED_ABSENT]}
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Medians in instances per second as Markdown, in brackets times the pass-through."""
-    names = [load["name"] for load in measured["loads"]]
-    lines = ["| gateway | " + " | ".join(f"{name} (instances/s)" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    reference = list(measured["runs"].values())[-1]
-    for gateway, figures in measured["runs"].items():
-        cells = [_cell(figures[name], reference[name]) for name in names]
-        lines.append(f"| {gateway} | " + " | ".join(cells) + " |")
-    lines.append(f"\nMedians of {len(reference[names[0]])} interleaved runs, one association; in brackets: times the pass-through. "
-                 f"Load average {measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after. {_STATED_ABSENT}")
+def _since(before: Mapping[str, Histogram], after: Mapping[str, Histogram]) -> dict[str, tuple[int, float]]:
+    nothing = Histogram((), 0.0)
+    return {name: (found.count - before.get(name, nothing).count, found.seconds - before.get(name, nothing).seconds)
+            for name, found in after.items()}
+
+
+def shown(measured: dict[str, Any]) -> str:
+    """Medians in instances per second as Markdown, in brackets times the pass-through; then the node's stages."""
+    columns = {load["name"]: "instances/s" for load in measured["loads"]}
+    lines = [table("gateway", columns, measured["runs"], _REFERENCE, cpu=measured["cpu"]),
+             f"{footer(measured, 'the pass-through')} One association. {' '.join(measured['absent'])}",
+             "\nThe node's stages (ms per passage and passages; claim, store and record are of a batch):\n",
+             "| stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for stage in dict.fromkeys(stage for found in measured["stages"].values() for stage in found):
+        cells = [f"{1000 * found[stage][1] / found[stage][0]:.2f} ({found[stage][0]})" if found.get(stage, (0, 0))[0] else "-"
+                 for found in measured["stages"].values()]
+        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _cell(figures: list[float], reference: list[float]) -> str:
-    if not figures:
-        return "did not deliver all"
-    median = statistics.median(figures)
-    return f"{median:.0f} ({median / statistics.median(reference):.1f}x)" if reference else f"{median:.0f}"
 
 
 def run(quick: bool = False, json_file: Path | None = None) -> str:
     """Measure; returns a Markdown table, and writes all runs as JSON if a file is given."""
-    measured = measure(quick)
-    if json_file is not None:
-        json_file.write_text(json.dumps(measured, indent=2), encoding="utf-8")
-    return table(measured)
+    return report(measure, shown, quick, json_file)

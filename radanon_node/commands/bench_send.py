@@ -6,11 +6,9 @@ storescu sends the same files from a folder, with Nagle's algorithm off, as many
 
 from __future__ import annotations
 
-import json
 import os
+import resource
 import shutil
-import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -25,7 +23,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import generate_uid
 
 from radanon_node import config as configuration
-from radanon_node.commands.bench_receive import Case, Films, free_port, program
+from radanon_node.commands.bench_peers import CT_BYTES, DX_BYTES, Case, Films, Runs, footer, free_port, program, report, storescu, table
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
@@ -41,10 +39,9 @@ _LIMIT_S = 300.0
 
 def cases(quick: bool) -> list[Case]:
     """CT of 0.5 MB and DX of 10 MB, over one and two associations."""
-    ct, dx = 512 * 512 * 2, 2560 * 2048 * 2
     return [
-        Case("CT x1", ct, 1, 30 if quick else 400), Case("CT x2", ct, 2, 20 if quick else 200),
-        Case("DX x1", dx, 1, 4 if quick else 30), Case("DX x2", dx, 2, 2 if quick else 15),
+        Case("CT x1", CT_BYTES, 1, 30 if quick else 400), Case("CT x2", CT_BYTES, 2, 20 if quick else 200),
+        Case("DX x1", DX_BYTES, 1, 4 if quick else 30), Case("DX x2", DX_BYTES, 2, 2 if quick else 15),
     ]  # fmt: skip
 
 
@@ -63,8 +60,8 @@ class _Counting(Ledger):
         return lost
 
 
-def _send_ours(folder: Path, case: Case, films: Films, port: int) -> float:
-    """Release the films into a fresh ledger, then time the sender alone; instances per second."""
+def _send_ours(folder: Path, case: Case, films: Films, port: int) -> tuple[float, float]:
+    """Release the films into a fresh ledger, then time the sender alone: instances per second, ms of processor time per instance."""
     config = configuration.parse({
         "node": {"data_dir": str(folder)},
         "destinations": {"archive": {"host": "127.0.0.1", "port": port, "ae_title": "BENCH", "max_associations": case.associations}},
@@ -75,19 +72,19 @@ def _send_ours(folder: Path, case: Case, films: Films, port: int) -> float:
         count = _release(ledger, spool, films)
         stop, done = threading.Event(), ledger.expect(count)
         thread = threading.Thread(target=Sender(config, ledger, spool, Seal(_KEY), threading.Event()).run, args=(stop,))
-        begun = time.perf_counter()
+        begun, spent = time.perf_counter(), time.process_time()
         thread.start()
         try:
             if not done.wait(_LIMIT_S):
                 raise ConfigError("bench: the sender does not end")
-            seconds = time.perf_counter() - begun
+            seconds, spent = time.perf_counter() - begun, time.process_time() - spent
         finally:
             stop.set()
             thread.join()
     finally:
         ledger.close()
         spool.close()
-    return count / seconds
+    return count / seconds, 1000 * spent / count
 
 
 def _release(ledger: Ledger, spool: Spool, films: Films) -> int:
@@ -112,25 +109,29 @@ def _release(ledger: Ledger, spool: Spool, films: Films) -> int:
     return len(arrivals)
 
 
-def _send_peer(case: Case, films: Films, port: int) -> float:
-    begun = time.perf_counter()
-    senders = [subprocess.Popen(["storescu", "-R", "-aec", "BENCH", "127.0.0.1", str(port), "+sd", str(folder)],
-                                env=os.environ | {"TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-               for folder in films.folders]  # fmt: skip
-    statuses = [sender.wait() for sender in senders]
+def _send_peer(case: Case, films: Films, port: int) -> tuple[float, float]:
+    begun, before = time.perf_counter(), _children()
+    statuses = [sender.wait() for sender in storescu(port, films.folders)]
     if any(statuses):
         raise ConfigError("bench: storescu failed")
-    return case.associations * case.instances / (time.perf_counter() - begun)
+    count = case.associations * case.instances
+    return count / (time.perf_counter() - begun), 1000 * (_children() - before) / count
+
+
+def _children() -> float:
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """Run everything: ``{"cases": [...], "runs": {sender: {case: [figures]}}, "load": [before, after]}``."""
+    """Run everything: ``{"cases": [...], "runs": {sender: {case: [figures]}}, "cpu": ..., "load": [before, after]}``."""
     storescp = shutil.which("storescp")
     if storescp is None:
         raise ConfigError("bench: storescp is not installed (apt install dcmtk)")
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     columns, load = cases(quick), [os.getloadavg()[0]]
-    runs: dict[str, dict[str, list[float]]] = {name: {case.name: [] for case in columns} for name in (_OURS, _PEER)}
+    runs: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _PEER)}
+    cpu: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _PEER)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="radanon-bench-")))
         port = free_port()
@@ -140,32 +141,24 @@ def measure(quick: bool = False) -> dict[str, Any]:
             place.mkdir()
             films = Films(place, case)
             for repetition in range(1 if quick else 5):
-                ours = _send_ours(place / f"node-{repetition}", case, films, port)
+                figures = {_OURS: _send_ours(place / f"node-{repetition}", case, films, port)}
                 shutil.rmtree(place / f"node-{repetition}")
-                peer = _send_peer(case, films, port)
+                figures[_PEER] = _send_peer(case, films, port)
                 if quick or repetition:  # the first is the warm-up
-                    runs[_OURS][case.name].append(ours)
-                    runs[_PEER][case.name].append(peer)
+                    for name, (figure, spent) in figures.items():
+                        runs[name][case.name].append(figure)
+                        cpu[name][case.name].append(spent)
             shutil.rmtree(place)
-    return {"cases": [asdict(case) for case in columns], "runs": runs, "load": [*load, os.getloadavg()[0]]}
+    return {"cases": [asdict(case) for case in columns], "runs": runs, "cpu": cpu, "load": [*load, os.getloadavg()[0]]}
 
 
-def table(measured: dict[str, Any]) -> str:
+def shown(measured: dict[str, Any]) -> str:
     """Medians in instances per second as Markdown, in brackets times storescu."""
-    names = [case["name"] for case in measured["cases"]]
-    lines = ["| sender | " + " | ".join(f"{name} (instances/s)" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for sender, figures in measured["runs"].items():
-        medians = {name: statistics.median(figures[name]) for name in names}
-        cells = [f"{medians[name]:.0f} ({medians[name] / statistics.median(measured['runs'][_PEER][name]):.2f}x)" for name in names]
-        lines.append(f"| {sender} | " + " | ".join(cells) + " |")
-    lines.append(f"\nMedians of {len(measured['runs'][_PEER][names[0]])} interleaved runs into one storescp that stores nothing; "
-                 f"in brackets: times storescu. Load average {measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after.")
-    return "\n".join(lines)
+    columns = {case["name"]: "instances/s" for case in measured["cases"]}
+    lines = table("sender", columns, measured["runs"], _PEER, 2, measured["cpu"])
+    return f"{lines}\n{footer(measured, 'storescu')} Into one storescp that stores nothing."
 
 
 def run(quick: bool = False, json_file: Path | None = None) -> str:
     """Measure; returns a Markdown table, and writes all runs as JSON if a file is given."""
-    measured = measure(quick)
-    if json_file is not None:
-        json_file.write_text(json.dumps(measured, indent=2), encoding="utf-8")
-    return table(measured)
+    return report(measure, shown, quick, json_file)

@@ -87,6 +87,8 @@ class Sender:
                 self._wake.clear()
                 for group in self._groups:
                     group.nudge()
+            else:
+                self._stages.write()
             if time.monotonic() - renewed >= _RENEW_S:
                 renewed = time.monotonic()
                 self._renew()
