@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := train,postgres,s3,web,docs,dev
-APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium libturbojpeg0
+APT := tesseract-ocr tesseract-ocr-eng dcmtk orthanc dicom3tools fonts-dejavu-core fonts-liberation fonts-freefont-ttf postgresql chromium libturbojpeg0 libfaketime
 
 .PHONY: setup demo test test-all lint serve weights docs wheel bench clean
 
@@ -30,6 +30,10 @@ test: setup lint
 
 test-all: setup lint
 	$(BIN)/pytest
+
+# Two nodes, PostgreSQL and an object store, everything broken in turn: RADANON_CHAOS_SECONDS (180) and RADANON_CHAOS_SEED choose.
+chaos: setup
+	$(BIN)/pytest -s -m slow tests/integration/test_chaos.py
 
 serve: setup
 	$(BIN)/radanon serve --config config.yaml
