@@ -36,7 +36,7 @@ def run(site: Site, studies: int, slices: int, seconds: float, pause: tuple[floa
     breaker.join()
     states = check(site, files)
     counts = {state: count for state, count in states.items() if count}
-    site.note(f"{len(files)} instances acknowledged ({site.refused} times refused or cut off before): {counts}; peaks of a process: {site.peak}")
+    site.note(f"{len(files)} instances acknowledged, {site.refused} times refused or cut off before: {counts}; peaks: {site.peak}")
 
 
 def test_short(site: Site) -> None:
