@@ -38,7 +38,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from radanon_node.errors import ConfigError
 
-VERSION = "1"
+VERSION = "2"
 PREPARE_LOCK = 0x7261646E  # of the advisory lock under which PostgreSQL's nodes make or change the schema, one at a time
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
@@ -175,7 +175,9 @@ studies = Table(
     "studies", metadata,
     Column("study_key", Text, primary_key=True),  # both are keyed tokens, no identities
     Column("patient_key", Text, nullable=False),
+    Column("seen_at", Double),  # to the day; NULL: before this was noted
 )
+Index("studies_seen", studies.c.seen_at)
 
 # What patients are known by (`patients.Patients`): hunted in their later instances.
 patients = Table(
