@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -42,7 +41,6 @@ from radanon_node.stages import Stages, forget_dead, stage_file
 log = structlog.get_logger("radanon.node")
 
 _HOUSEKEEPING_S = 2.0
-_FINDS_DAYS = 400  # counts of burnt-in text are kept by day for so long
 _FORGET_EVERY_S = 3600.0
 _FINDS_S = 400 * 86400.0  # counts of burnt-in text are kept by day for so long
 
@@ -295,7 +293,6 @@ class Node:
                     ledger.forget_finds(time.strftime("%Y-%m-%d", time.gmtime(time.time() - _FINDS_S)))
                     if (kept := _seconds(self.config.retention.rows)) is not None:
                         ledger.forget_patients(kept)
-                ledger.forget_finds((datetime.now(UTC) - timedelta(days=_FINDS_DAYS)).strftime("%Y-%m-%d"))
             except StorageError as error:
                 log.warning("housekeeping put off", error=logs.describe(error))
             except Exception:

@@ -20,7 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from radanon_node.errors import ConfigError
 
-START_S = 30.0
+START_S = 120.0
 CT_BYTES, DX_BYTES = 512 * 512 * 2, 2560 * 2048 * 2
 """Pixels of a CT slice and of a digital radiograph, 16 bits allocated."""
 

@@ -58,17 +58,6 @@ class StatusCollector(Collector):
             for what, count in counts.items():
                 finds.add_metric([route, what], count)
         yield finds
-        layouts = GaugeMetricFamily("radanon_device_layouts", "Kinds of devices by what is learned of their screens; alarms not "
-                                    "decided on.", labels=["state"])
-        for state, count in self._status.get("layouts", {}).items():
-            layouts.add_metric([state], count)
-        yield layouts
-        finds = CounterMetricFamily("radanon_burnt_in_text", "Pictures searched for text, by route and what was found.",
-                                    labels=["route", "what"])
-        for route, counts in self._status.get("finds", {}).items():
-            for what, count in counts.items():
-                finds.add_metric([route, what], count)
-        yield finds
         yield GaugeMetricFamily("radanon_oldest_waiting_seconds", "Age of the oldest instance not yet delivered or set aside.",
                                 value=self._status["oldest_waiting_s"])
         yield GaugeMetricFamily("radanon_disk_free_bytes", "Free space for the spool.", value=self._status["disk"]["free"])
