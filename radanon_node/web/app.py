@@ -18,6 +18,7 @@ from radanon_node.errors import StorageError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.settings import Config
 from radanon_node.web.overview import Overview
+from radanon_node.web.proposals import Proposals
 from radanon_node.web.review import ReviewPages
 from radanon_node.web.site import HERE, Site
 
@@ -48,7 +49,7 @@ class Pages:
         self.site = Site(config, ledger, key)
 
     def app(self) -> Starlette:
-        routes = [*Overview(self.site).routes(), *ReviewPages(self.site).routes(),
+        routes = [*Overview(self.site).routes(), *ReviewPages(self.site).routes(), *Proposals(self.site).routes(),
                   Mount("/static", StaticFiles(directory=HERE / "static"))]
         app = Starlette(routes=routes, exception_handlers={StorageError: _unavailable, HTTPException: self._refused})
         app.add_middleware(BaseHTTPMiddleware, dispatch=self._secure)

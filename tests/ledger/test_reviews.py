@@ -44,7 +44,8 @@ def test_a_release_hands_boxes_and_waiver_to_the_next_claim(hands: Hands) -> Non
     one = held(hands)
     source = hands.ledger.review_source(one)
     assert (source.source, source.reason, source.can_be_released, source.sop_instance_uid) == ("quarantine", "policy_hold", True, "1.1")
-    hands.ledger.review(Review(one, "rosa", "release", "looked at", EDITS, [{"frame": 0, "bbox": [1, 2, 30, 40], "kind": "text"}], "a: rule", 60))
+    label = {"frame": 0, "bbox": [1, 2, 30, 40], "kind": "text"}
+    hands.ledger.review(Review(one, "rosa", "release", "looked at", EDITS, [label], "a: rule", 60))
     (item,) = hands.ledger.claim("worker", 1, 60)
     assert (item.waived, item.edits) == ("policy_hold", EDITS)
     (entry,) = hands.ledger.reviews_list()

@@ -28,7 +28,7 @@ RAW: dict[str, Any] = {
                      for name, role in (("vera", "viewer"), ("rosa", "reviewer"), ("anna", "admin"))]},
 }  # fmt: skip
 VIEWER = ("/quarantine", "/deliveries", "/search", "/residual")
-REVIEWER = ("/review", "/review/decisions", "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
+REVIEWER = ("/review", "/rules", "/review/decisions", "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
 ADMIN = ("/settings",)
 
 
@@ -99,7 +99,8 @@ def test_logging_out_ends_the_session(client: TestClient) -> None:
     assert client.get("/quarantine").status_code == 303
 
 
-@pytest.mark.parametrize(("target", "goes"), [("/review", "/review"), ("//evil/x", "/"), ("https://evil/", "/"), ("/\\evil", "/"), ("", "/")])
+@pytest.mark.parametrize(
+    ("target", "goes"), [("/review", "/review"), ("//evil/x", "/"), ("https://evil/", "/"), ("/\\evil", "/"), ("", "/")])
 def test_after_the_log_in_one_stays_here(client: TestClient, target: str, goes: str) -> None:
     assert log_in(client, next=target).headers["location"] == goes
 

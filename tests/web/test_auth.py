@@ -81,7 +81,8 @@ def test_guessing_is_stopped_for_that_address_alone() -> None:
 
 
 def test_roles_include_the_lower_ones() -> None:
-    may = {role: [Session("x", role, "1").may(asked) for asked in ("viewer", "reviewer", "admin")] for role in ("viewer", "reviewer", "admin")}
+    roles: tuple[auth.Role, ...] = ("viewer", "reviewer", "admin")
+    may = {role: [Session("x", role, "1").may(asked) for asked in roles] for role in roles}
     assert may == {"viewer": [True, False, False], "reviewer": [True, True, False], "admin": [True, True, True]}
 
 

@@ -11,7 +11,8 @@ from radanon_node.web.masked import masked
 
 
 def box(left: int, kind: str = "text", verdict: str = "redact", source: str = "marker_model") -> dict[str, object]:
-    return {"box": [left, 10, left + 40, 50], "frames": "all", "kind": kind, "verdict": verdict, "confidence": 0.9, "source": source, "why": "x"}
+    return {"box": [left, 10, left + 40, 50], "frames": "all", "kind": kind, "verdict": verdict, "confidence": 0.9, "source": source,
+            "why": "x"}  # fmt: skip
 
 
 def test_labels_are_what_finetune_takes() -> None:
@@ -55,7 +56,8 @@ def test_figures_for_people() -> None:
 
 def test_no_secret_is_shown() -> None:
     config = configuration.parse({
-        "routes": [{"ae_title": "IN", "profile": "p", "destinations": ["a"]}], "profiles": {"p": {}}, "destinations": {"a": {"directory": "/out"}},
+        "routes": [{"ae_title": "IN", "profile": "p", "destinations": ["a"]}], "profiles": {"p": {}},
+        "destinations": {"a": {"directory": "/out"}},
         "ledger": {"url": "postgresql+psycopg://node:hunter2@db/ledger?password=hunter3&sslmode=require"},
         "web": {"auth": [{"name": "anna", "password_hash": "scrypt$hunter4"}]},
     })  # fmt: skip
