@@ -63,6 +63,7 @@ def at_rest(node: NodeProcess, limits: dict[int, Figures], patience: float = _SE
         time.sleep(0.5)
 
 
+@pytest.mark.timeout(max(600, INSTANCES))
 def test_nothing_grows(node: NodeProcess, tmp_path: Path) -> None:
     port, sent = node.start(), 0
     before: dict[int, Figures] = {}
