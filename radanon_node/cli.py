@@ -11,6 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import radanon_node
 from radanon_node.errors import EXIT_FAILURE, EXIT_USAGE, ConfigError, RadanonError
@@ -28,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "write ledger, key and settings into one encrypted file, while the node runs"),
     "restore": ("restore", "put a backup where the settings say"),
     "shadow": ("shadow", "what a profile that runs beside the one in force would do otherwise"),
+    "digest": ("digest", "a day in a few lines: what came, left, is held, needs a person"),
+    "report": ("report", "the de-identification report of a period, as HTML"),
     "audit": ("audit", "check the audit trail, or write it out"),
     "ledger": ("ledger", "say the ledger's schema version, or bring it to this release's"),
     "map": ("reidentification_map", "export the encrypted re-identification map of original files, or read one"),
@@ -41,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "measure removal, retention and false boxes on labelled films"),
     "biometrics": ("biometrics", "train, evaluate and time the anonymisation of chest films' anatomy"),
     "export": ("export", "write a trained checkpoint as ONNX weights for the node"),
+    "completion": ("completion", "a script that completes commands in the shell"),
     "bench": ("bench", "measure speed beside peers, in one run"),
 }
 
@@ -59,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 usage or configuration, 3 some instances quarantined.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="radanon", description=radanon_node.__doc__)
-    parser.add_argument("--version", action="version", version=f"radanon {radanon_node.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser, commands = _front()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     modules = {}
     for name, (module_name, summary) in COMMANDS.items():
@@ -85,3 +88,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with the options of all commands, for shell completion; a command whose extra is not installed has none."""
+    parser, commands = _front()
+    for name, (module_name, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        with suppress(ImportError):
+            importlib.import_module(f"radanon_node.commands.{module_name}").add_arguments(sub)
+    return parser
+
+
+def _front() -> tuple[argparse.ArgumentParser, Any]:
+    parser = argparse.ArgumentParser(prog="radanon", description=radanon_node.__doc__)
+    parser.add_argument("--version", action="version", version=f"radanon {radanon_node.__version__}")
+    return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

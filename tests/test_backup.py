@@ -116,6 +116,7 @@ def test_nothing_is_overwritten_and_mistakes_are_one_line(tmp_path: Path, phrase
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(600)
 def test_a_node_destroyed_with_waiting_work_goes_on(tmp_path: Path, phrase: Path) -> None:
     archive = tmp_path / "archive"
     away = {"host": "127.0.0.1", "port": 9, "ae_title": "ARCHIVE"}  # nobody listens: the work waits
@@ -135,7 +136,7 @@ def test_a_node_destroyed_with_waiting_work_goes_on(tmp_path: Path, phrase: Path
     assert run("restore", out, "--passphrase-file", phrase, "--config", node.config_path) == 0
     node.config["destinations"]["archive"] = {"directory": str(archive)}
     storescu(node.start(), first[2:])  # one that the backup knows, one that it does not
-    node.wait_states(delivered=4)
+    node.wait_states(timeout=400, delivered=4)
     arrived = [pydicom.dcmread(path) for path in archive.rglob("*.dcm")]
     assert len(arrived) == 4
     assert len({ds.PatientID for ds in arrived}) == len({ds.StudyInstanceUID for ds in arrived}) == 1
