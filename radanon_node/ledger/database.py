@@ -187,7 +187,8 @@ def _sqlite(url: URL) -> Engine:
     def _connect(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours, see below
         # FULL syncs the WAL at every commit: an acknowledgement depends on it.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+        # auto_vacuum counts for a new file: it lets `Retention.vacuum` give space back bit by bit.
+        for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -6,16 +6,29 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from radanon_node.ledger.database import Database, count_delivered
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.flow import EXPIRED
-from radanon_node.ledger.schema import CLOSED, HAS_RECEIPT, PURGEABLE, RELEASE_PURGEABLE, deliveries, instances, now, releases, tally
+from radanon_node.ledger.schema import (
+    CLOSED,
+    HAS_RECEIPT,
+    PURGEABLE,
+    RELEASE_PURGEABLE,
+    deliveries,
+    instances,
+    now,
+    releases,
+    studies,
+    tally,
+)
 from radanon_node.ledger.schema_review import samples
 from radanon_node.ledger.types import DeliveryState, State
 
 _TALLY_ROWS = 500
+_DAY_S = 86400.0
+_FREE_PAGES = 2048
 
 
 class Retention(Database):
@@ -118,7 +131,7 @@ class Retention(Database):
                 count_delivered(connection, "route", _negative(Counter(row.route for row in rows if row.state == State.DELIVERED)))
                 count_delivered(connection, EXPIRED + "route", Counter(row.route for row in rows))
                 connection.execute(delete(instances).where(instances.c.id.in_(ids)))
-                done += len(ids)
+                done += len(ids) + _forget_studies(connection, rows_after, limit)
         if receipts_after is not None:
             spent = (select(releases.c.instance_id).where(HAS_RECEIPT, releases.c.released_at <= now() - receipts_after)
                    .order_by(releases.c.released_at).limit(limit))
@@ -126,6 +139,34 @@ class Retention(Database):
                 done += len(connection.execute(update(releases).where(releases.c.instance_id.in_(spent)).values(receipt=None)
                                                .returning(releases.c.instance_id)).all())
         return done
+
+    def vacuum(self, pages: int = 512) -> int:
+        """Give space of removed rows back to the file system, a little at a time; pages given back.
+
+        SQLite alone, and only a ledger that was made with ``auto_vacuum`` (all since version 2): PostgreSQL does it by itself. Some free
+        pages are left, as the next rows would ask for them again. The write lock is held for some milliseconds.
+        """
+        if self.many_nodes:
+            return 0
+        with self._read() as connection:
+            free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0)
+        if free <= _FREE_PAGES:
+            return 0
+        with self._write() as connection:
+            raw: Any = connection.connection.driver_connection
+            for _ in range(min(pages, free - _FREE_PAGES)):
+                raw.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 steps a statement without columns once: one page, whatever is asked
+            left = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0)
+        return free - left
+
+
+def _forget_studies(connection: Connection, rows_after: float, limit: int) -> int:
+    """Forget studies that nothing came of for as long as rows are kept; how many."""
+    columns = studies.c
+    connection.execute(update(studies).where(columns.study_key.in_(select(columns.study_key).where(columns.seen_at.is_(None)).limit(limit)))
+                       .values(seen_at=now()))
+    old = select(columns.study_key).where(columns.seen_at <= now() - rows_after - _DAY_S).order_by(columns.seen_at).limit(limit)
+    return len(connection.execute(delete(studies).where(columns.study_key.in_(old)).returning(columns.study_key)).all())
 
 
 def _kept(instance_id: Any) -> Any:

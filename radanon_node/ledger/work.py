@@ -34,6 +34,7 @@ from radanon_node.ledger.types import (
     WorkItem,
 )
 
+_DAY_S = 86400.0
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
@@ -181,7 +182,11 @@ class Work(Receipts, Sampling):
             return set()
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         whose = {outcome.study_key: outcome.patient_key for outcome in reversed(checked)}
-        connection.execute(dialect.insert(studies).on_conflict_do_nothing(index_elements=["study_key"]),
+        new = dialect.insert(studies).values(study_key=bindparam("study_key"), patient_key=bindparam("patient_key"), seen_at=now())
+        # Once a day is enough for `expire`, and most instances of a study then change nothing.
+        seen = new.on_conflict_do_update(index_elements=["study_key"], set_={"seen_at": now()},
+                                         where=studies.c.seen_at.is_(None) | (studies.c.seen_at < now() - _DAY_S))
+        connection.execute(seen,
                            [{"study_key": study, "patient_key": patient} for study, patient in sorted(whose.items())])
         rows = connection.execute(select(studies).where(studies.c.study_key.in_(list(whose))))
         known = {row.study_key: row.patient_key for row in rows}
