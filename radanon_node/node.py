@@ -285,6 +285,7 @@ class Node:
                     log.info("purged", purged=purged)
                     purged = ledger.purge(after)
                 ledger.expire(_seconds(self.config.retention.rows), _seconds(self.config.retention.receipts))
+                ledger.vacuum()
                 tidied = ledger.spool.tidy(ledger.known_files)
                 if tidied:
                     log.info("orphan objects removed", removed=len(tidied))
