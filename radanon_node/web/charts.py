@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 640, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 10, 22
+_WIDTH, _HEIGHT = 420, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 10, 24
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "4 4", "1 3")
 
 

@@ -123,6 +123,7 @@ def test_a_held_film_is_reviewed_by_keyboard_and_arrives(place: Place, tmp_path:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
     page.keyboard.press("b")
     for key in ("ArrowRight", "ArrowDown", "Shift+ArrowRight"):
         page.keyboard.press(key)
@@ -183,6 +184,7 @@ def test_dropping_asks_and_is_done_without_a_mouse(place: Place, tmp_path: Path)
     page.keyboard.press("d")
     expect(page.locator("#ask")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("#ask")).to_be_hidden()
     assert len(held(place)) == 1
     page.keyboard.press("d")
     page.locator("#drop-note").fill("a test film")
@@ -257,7 +259,7 @@ def test_without_script_the_page_still_decides(place: Place) -> None:
     page.goto(f"{place.url}/review/{entry['id']}?full=1")
     assert page.locator("img[data-side=after]").evaluate("image => image.naturalWidth") > 0
     page.get_by_label("Further boxes").fill("10 10 60 40")
-    page.get_by_label("Reason").fill("seen without script")
+    page.get_by_label("Reason (goes into").fill("seen without script")
     page.get_by_role("button", name="Release with my boxes").click()
     page.wait_for_url(re.compile(r"/review(/\d+)?$"))
     with place.node.ledger() as ledger:
