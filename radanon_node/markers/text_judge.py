@@ -109,7 +109,8 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
     -------
     list of Region
         One per detection, in its order; boxes to be blacked out are drawn over stray letters beside them. ``why`` of what stays:
-        ``allowed_text``, ``scale_tick``, ``caliper``, ``retained_word``; of what goes: ``text``, ``identifier`` (the reading holds a
+        ``allowed_text``, ``scale_tick``, ``caliper``, ``retained_word``, ``lone_mark`` (a speck of one character at most, not read as
+        one, far from all other text: an ECG spike, a corner of a line); of what goes: ``text``, ``identifier`` (the reading holds a
         strong identifier of this patient), ``like_identifier`` (a weak one), ``reading_unsure``, ``not_isolated``. Never the reading
         itself.
     """
@@ -133,6 +134,9 @@ _LONGEST = 7.0
 """Largest width of a candidate in units of its height."""
 
 
+_LARGEST_MARK = 24  # pixels
+
+
 def _may_stay(box: Box) -> bool:
     return box.height >= 6 and box.width <= _LONGEST * box.height
 
@@ -140,6 +144,8 @@ def _may_stay(box: Box) -> bool:
 def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], allowed: AllowList, retain: set[str],
              identifiers: Matcher) -> tuple[bool, str]:
     text = text.strip()
+    if len(text) <= 1 and confidence < allowed.confidence and _lone_mark(index, boxes):
+        return True, "lone_mark"
     if not text:
         return False, "reading_unsure"
     if identifiers.matches(text):
@@ -161,6 +167,16 @@ def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], all
 def _fits(text: str, box: Box) -> bool:
     """Whether a line of that many characters can fill the box: a reader that dropped part of the line must not free the rest."""
     return 0.12 * len(text) <= box.width / box.height <= 1.0 * len(text) + 1.2
+
+
+def _lone_mark(index: int, boxes: Sequence[Box]) -> bool:
+    """Whether a box is too small for more than one character and nothing else that may be text is near it in any direction."""
+    own = boxes[index]
+    short, long = sorted((own.width, own.height))
+    if long > _LARGEST_MARK or long > 1.7 * short:
+        return False
+    reach = own.grown(4 * _LARGEST_MARK)
+    return all(other is own or min(reach.intersection(other).width, reach.intersection(other).height) <= 0 for other in boxes)
 
 
 def _alone(index: int, boxes: Sequence[Box]) -> bool:

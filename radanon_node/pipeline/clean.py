@@ -19,6 +19,7 @@ from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
 from radanon_node.markers.layouts import Device
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
+from radanon_node.markers.text_film import film_text
 from radanon_node.pipeline.policy import PixelPlan, plan, policy_table, said_no
 from radanon_node.pipeline.receipt import new_receipt
 from radanon_node.pipeline.regions import check_text_share, with_margins
@@ -261,7 +262,7 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
         for frame, seen in item.views.items():
             detections = item.markers.get(frame, [])
             if chosen.text:
-                detections = [*detections, *tools.text.detect([seen[0]])[0]]
+                detections = [*detections, *film_text(seen[0], lambda: tools.text, detections)]
             judged = judge(seen[0], detections, settings.retain, item.identifiers, laterality, settings.restamp)
             regions += _on_frame(judged, frame, image.frames)
     if chosen.text and not chosen.markers:

@@ -78,6 +78,21 @@ def test_doubt_removes() -> None:
     assert region.verdict is Verdict.REDACT
 
 
+def test_a_speck_far_from_all_text_stays_and_beside_text_it_goes() -> None:
+    speck, near, far = (Detection(Box(x, 200, x + 13, 211), Kind.TEXT, 0.5, Source.TEXT_MODEL) for x in (100, 150, 350))
+    beside = Detection(Box(100, 240, 160, 258), Kind.TEXT, 0.9, Source.TEXT_MODEL)
+
+    def whys(detections: Sequence[Detection], *readings: tuple[str, float]) -> list[str]:
+        return [region.why for region in judge_frame(VIEW, detections, reader=Reads(*readings), modality="US", identifiers=Patient())]
+
+    assert whys([speck], ("L", 0.8)) == whys([speck], ("", 0.0)) == ["lone_mark"]
+    assert whys([speck, far], ("L", 0.8), ("", 0.0)) == ["lone_mark", "lone_mark"]
+    assert whys([speck, near], ("L", 0.8), ("", 0.0)) == ["reading_unsure", "reading_unsure"]
+    assert whys([speck, beside], ("L", 0.8), ("DOE", 0.9)) == ["reading_unsure", "text"]
+    assert whys([speck], ("L", 0.95)) == ["text"] and whys([speck], ("LI", 0.5)) == ["reading_unsure"]
+    assert whys([box_for("DOE")], ("", 0.0)) == ["reading_unsure"]
+
+
 def test_a_box_wider_than_its_reading_hides_more_than_was_read() -> None:
     wide = Detection(Box(10, 10, 110, 28), Kind.TEXT, 0.9, Source.TEXT_MODEL)
     [region] = judge_frame(VIEW, [wide], reader=Reads(("Gen", 0.99)), modality="US", identifiers=Patient())
@@ -103,11 +118,11 @@ def test_no_made_up_identity_is_on_any_allow_list_and_harmless_words_are(seed: i
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=st.text(max_size=14), confidence=st.floats(0, 1), modality=st.sampled_from(["US", "CT", "XA", ""]))
+@given(text=st.text(max_size=14), confidence=st.floats(0, 1, allow_subnormal=False), modality=st.sampled_from(["US", "CT", "XA", ""]))
 def test_any_reading_gets_one_verdict_and_its_text_is_nowhere_in_it(text: str, confidence: float, modality: str) -> None:
     [region] = judge_frame(VIEW, [box_for("12345")], reader=Reads((text, confidence)), modality=modality, identifiers=Patient("A", "1"))
     assert region.why in {"text", "identifier", "reading_unsure", "allowed_text", "scale_tick", "caliper", "not_isolated",
-                          "retained_word"}
+                          "retained_word", "lone_mark"}
     if region.verdict is Verdict.KEEP:
         assert confidence >= 0.88 and "1" not in text and not any(month in text for month in ("/", ":"))
 
