@@ -150,13 +150,6 @@ def test_missing_weights_hold_films_and_nothing_else(tmp_path: Path, monkeypatch
     assert isinstance(slice_result, Released)
 
 
-def test_a_biometrics_stage_that_does_not_exist_holds() -> None:
-    rules = Policy("IN", "p", ProfileSettings(biometrics="deformation"))
-    result = one(plain_film(), rules=rules)
-    assert isinstance(result, Quarantined)
-    assert result.reason is Reason.MODEL_MISSING
-
-
 def test_a_page_of_text_is_held_and_a_reviewer_may_let_it_pass() -> None:
     rules = policy(max_text_share=0.001)
     data = plain_film()
