@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from html import escape
 
 import radanon_node
@@ -28,6 +30,10 @@ code { font: 12px "DejaVu Sans Mono", monospace; word-break: break-all }
 @page { size: A4; margin: 18mm 15mm }
 @media print { body { margin: 0; max-width: none; font-size: 10pt } h2 { break-after: avoid } tr, table { break-inside: avoid } }
 """
+
+
+CONTENT_SECURITY_POLICY = f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
+"""For whoever serves the page: nothing but its own style is needed."""
 
 
 @dataclass(frozen=True, slots=True)

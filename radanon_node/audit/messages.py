@@ -31,6 +31,7 @@ USER_AUTHENTICATION = ("110114", _DCM, "User Authentication")
 
 _START, _STOP = ("110120", _DCM, "Application Start"), ("110121", _DCM, "Application Stop")
 _LOGIN, _LOGOUT = ("110122", _DCM, "Login"), ("110123", _DCM, "Logout")
+_NETWORK = ("110128", _DCM, "Network Configuration")
 _CONFIGURATION, _RESTRICTED = ("110129", _DCM, "Security Configuration"), ("110132", _DCM, "Use of Restricted Function")
 _APPLICATION, _LAUNCHER = ("110150", _DCM, "Application"), ("110151", _DCM, "Application Launcher")
 _DESTINATION, _SOURCE = ("110152", _DCM, "Destination Role ID"), ("110153", _DCM, "Source Role ID")
@@ -57,13 +58,9 @@ RULES = (
     Rule("node stop", APPLICATION_ACTIVITY, "E", _STOP),
     Rule("config refused", SECURITY_ALERT, "E", _CONFIGURATION, "4"),
     Rule("config", SECURITY_ALERT, "E", _CONFIGURATION),
-    Rule("login failed", USER_AUTHENTICATION, "E", _LOGIN, "8"),
-    Rule("login refused", USER_AUTHENTICATION, "E", _LOGIN, "8"),
-    Rule("login", USER_AUTHENTICATION, "E", _LOGIN),
-    Rule("log in failed", USER_AUTHENTICATION, "E", _LOGIN, "8"),
-    Rule("log in", USER_AUTHENTICATION, "E", _LOGIN),
-    Rule("log out", USER_AUTHENTICATION, "E", _LOGOUT),
-    Rule("logout", USER_AUTHENTICATION, "E", _LOGOUT),
+    Rule("log-in refused", USER_AUTHENTICATION, "E", _LOGIN, "8"),
+    Rule("logged in", USER_AUTHENTICATION, "E", _LOGIN),
+    Rule("logged out", USER_AUTHENTICATION, "E", _LOGOUT),
     Rule("audit", AUDIT_LOG_USED, "R"),
     Rule("map export", EXPORT, "R"),
     Rule("backup", EXPORT, "R"),
@@ -74,6 +71,9 @@ RULES = (
     Rule("review", INSTANCES_ACCESSED, "R"),
     Rule("deliveries", INSTANCES_ACCESSED, "R"),
     Rule("sample", INSTANCES_ACCESSED, "R"),
+    Rule("original seen", INSTANCES_ACCESSED, "R"),
+    Rule("destination", SECURITY_ALERT, "E", _NETWORK),
+    Rule("layout", SECURITY_ALERT, "E", _CONFIGURATION),
     Rule("", SECURITY_ALERT, "E", _RESTRICTED),
 )
 """An act that nothing else fits is reported as the use of a restricted function: none is left out."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from radanon_node.errors import ConfigError
 from radanon_node.ledger.flow import HOUR, MINUTE, FlowPoint
-from radanon_node.report import CONTENT_SECURITY_POLICY, report_html
 from radanon_node.stages import read_stages
 from radanon_node.status import full_status
 from radanon_node.web.charts import chart, size_text
@@ -49,7 +46,6 @@ class Overview:
             Route("/destinations/{name}/pause", site.guard("admin", self.pause), methods=["POST"]),
             Route("/search", site.guard("viewer", self.search)),
             Route("/settings", site.guard("admin", self.settings)),
-            Route("/report", site.guard("admin", self.report)),
             Route("/login", self.login, methods=["GET", "POST"]),
             Route("/logout", site.guard("viewer", self.logout), methods=["POST"]),
             Route("/healthz", self.health),
@@ -118,18 +114,7 @@ class Overview:
         return self._site.page(request, "search.html", wanted=wanted, found=found)
 
     async def settings(self, request: Request) -> Response:
-        return self._site.page(request, "settings.html", text=masked(self._site.config),
-                               routes=[route.ae_title for route in self._site.config.routes])
-
-    async def report(self, request: Request) -> Response:
-        """The de-identification report of the days and the route asked for."""
-        asked = request.query_params
-        try:
-            days = [date.fromisoformat(asked.get(name, "")) for name in ("from", "to")]
-            text = await threaded(report_html, self._site.config, self._site.ledger, *days, asked.get("route") or None)
-        except (ValueError, ConfigError) as error:
-            raise HTTPException(400, str(error)) from None
-        return HTMLResponse(text, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+        return self._site.page(request, "settings.html", text=masked(self._site.config))
 
     async def login(self, request: Request) -> Response:
         site = self._site

@@ -37,7 +37,7 @@ def test_every_kind_of_act_fits_the_schema(rule: object) -> None:
 
 
 @pytest.mark.parametrize(("action", "event", "kind"), [
-    ("node start", "110100", "110120"), ("node stop", "110100", "110121"), ("login", "110114", "110122"),
+    ("node start", "110100", "110120"), ("node stop", "110100", "110121"), ("logged in", "110114", "110122"),
     ("config reload", "110113", "110129"), ("audit export", "110101", None), ("map export: 3 patients, scope x", "110106", None),
     ("quarantine release", "110103", None), ("something new", "110113", "110132"),
 ])
