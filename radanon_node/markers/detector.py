@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.markers.geometry import Placement, candidates, letterbox, place, suppress, to_film, unpadded
+from radanon_node.markers.geometry import Placement, adding, candidates, letterbox, place, suppress, to_film, unpadded
 from radanon_node.markers.tiles import tiles_of
 from radanon_node.markers.verifier import OnnxVerifier, Verifier, crops_of
 from radanon_node.markers.weights import Weights, find_weights, verifier_of
@@ -27,8 +27,10 @@ _MOST = 300
 # No candidate below the first reaches the second stage, and of one film at most so many.
 _LOWEST = 0.01
 _JUDGED = 64
-# Judged boxes that overlap by more are one item.
-_SAME = 0.5
+# The detector's part in the two stages' geometric mean.
+_DETECTOR = 0.4
+# A judged box that lies in better ones up to that share is dropped.
+_NOTHING_NEW = 0.9
 # A tile's box that lies this deep inside a whole-film box says nothing new.
 _COVERED = 0.8
 
@@ -116,7 +118,7 @@ class MarkerDetector:
         if self._verifier is None:
             return self._look(frames, floors, self._weights.input_size)[0]
         # The least that a candidate can have and still pass with a second stage that is certain of it.
-        low = np.full(len(floors), max(float(floors.min()) ** 2, _LOWEST), np.float32)
+        low = np.full(len(floors), max(float(floors.min()) ** (1 / _DETECTOR), _LOWEST), np.float32)
         found, reduced = self._look(frames, low, self._weights.input_size)
         return self._verified(frames, reduced, found, floors)
 
@@ -190,10 +192,9 @@ class MarkerDetector:
         least = {kind: float(floor) for kind, floor in zip(self._weights.kinds, floors)}
         out = []
         for items in found:
-            judged = [replace(d, confidence=float(np.sqrt(d.confidence * (1 - next(rows)[0])))) for d in items[:_JUDGED]]
+            judged = [replace(d, confidence=_together(d.confidence, 1 - float(next(rows)[0]))) for d in items[:_JUDGED]]
             kept = sorted((d for d in (*judged, *items[_JUDGED:]) if d.confidence >= least[d.kind]), key=lambda d: -d.confidence)
-            corners = np.array([(d.box.x0, d.box.y0, d.box.x1, d.box.y1) for d in kept], np.float32).reshape(-1, 4)
-            out.append([kept[int(best)] for best in suppress(corners, _SAME)])
+            out.append([kept[number] for number in adding([d.box for d in kept], _NOTHING_NEW)])
         return out
 
     def _merge(self, frame: GrayFrame, parts: list[tuple[Placement, NDArray[np.float32]]], floors: NDArray[np.float32]) -> list[Detection]:
@@ -209,6 +210,10 @@ class MarkerDetector:
                     continue
                 found.append(Detection(box, self._weights.kinds[classes[best]], float(confidence[best]), Source.MARKER_MODEL))
         return sorted(found, key=lambda item: -item.confidence)[:_MOST]
+
+
+def _together(detector: float, verifier: float) -> float:
+    return float(detector**_DETECTOR * max(verifier, 0.0) ** (1 - _DETECTOR))
 
 
 def _engines(weights: Weights, device: str, threads: int) -> tuple[Engine, Verifier | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -135,6 +136,35 @@ def suppress(corners: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
         union = areas[best] + areas[left] - shared
         left = left[shared <= overlap * np.maximum(union, 1e-9)]
     return np.array(kept, np.intp)
+
+
+def adding(boxes: Sequence[Box], share: float) -> list[int]:
+    """Which boxes say something new.
+
+    Unlike `suppress` it lets no corner of an item go because a better box has most of it: what is dropped is blacked out anyway.
+
+    Parameters
+    ----------
+    boxes : sequence of Box
+        Best first.
+    share : float
+        A box goes when more than that share of it lies in better ones together.
+
+    Returns
+    -------
+    list of int
+        Indices kept, best first.
+    """
+    kept: list[int] = []
+    for number, box in enumerate(boxes):
+        inside = np.zeros((max(box.height, 1), max(box.width, 1)), np.bool_)
+        for other in kept:
+            part = boxes[other].intersection(box)
+            if part.width > 0 and part.height > 0:
+                inside[part.y0 - box.y0 : part.y1 - box.y0, part.x0 - box.x0 : part.x1 - box.x0] = True
+        if inside.mean() <= share:
+            kept.append(number)
+    return kept
 
 
 def to_film(corners: NDArray[np.float32], where: Placement) -> Box:

@@ -21,7 +21,7 @@ from radanon_node.pipeline.types import Box, GrayFrame
 SIDE = 64
 """Both pictures of a candidate are squares of this many pixels."""
 
-BATCH = 8
+BATCH = 4
 """Every call of the network has this many candidates (the rest is empty), so that no answer depends on its neighbours."""
 
 _SHARPEST = 160
@@ -105,7 +105,7 @@ class OnnxVerifier:
     Parameters
     ----------
     path : Path
-        Inputs ``crops`` (uint8, (8, 4, 64, 64)) and ``sizes`` (float32, (8, 3)), output (8, 2 + classes).
+        Inputs ``crops`` (uint8, (4, 4, 64, 64)) and ``sizes`` (float32, (4, 3)), output (4, 2 + classes).
     classes : int
         Of the detector.
     threads : int

@@ -73,7 +73,7 @@ def write_onnx(net: YoloV5, path: Path, side: int = 256) -> None:
 
 
 def write_verifier(net: VerifierNet, path: Path) -> None:
-    """Write the second stage: inputs ``crops`` (uint8, (8, 4, 64, 64)) and ``sizes`` (float32, (8, 3)), output (8, 2 + classes)."""
+    """Write the second stage: inputs ``crops`` (uint8, (4, 4, 64, 64)) and ``sizes`` (float32, (4, 3)), output (4, 2 + classes)."""
     graph = Probabilities(net.eval()).eval()
     inputs = (torch.zeros(BATCH, 4, SIDE, SIDE, dtype=torch.uint8), torch.zeros(BATCH, 3))
     with warnings.catch_warnings(), torch.no_grad():
