@@ -19,6 +19,7 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.settings import Config
 from radanon_node.web.overview import Overview
 from radanon_node.web.proposals import Proposals
+from radanon_node.web.reports import Reports
 from radanon_node.web.review import ReviewPages
 from radanon_node.web.site import HERE, Site
 
@@ -49,8 +50,8 @@ class Pages:
         self.site = Site(config, ledger, key)
 
     def app(self) -> Starlette:
-        routes = [*Overview(self.site).routes(), *ReviewPages(self.site).routes(), *Proposals(self.site).routes(),
-                  Mount("/static", StaticFiles(directory=HERE / "static"))]
+        parts = (Overview(self.site), ReviewPages(self.site), Proposals(self.site), Reports(self.site))
+        routes = [*(route for part in parts for route in part.routes()), Mount("/static", StaticFiles(directory=HERE / "static"))]
         app = Starlette(routes=routes, exception_handlers={StorageError: _unavailable, HTTPException: self._refused})
         app.add_middleware(BaseHTTPMiddleware, dispatch=self._secure)
         return app

@@ -29,7 +29,7 @@ RAW: dict[str, Any] = {
 }  # fmt: skip
 VIEWER = ("/quarantine", "/deliveries", "/search", "/residual")
 REVIEWER = ("/review", "/rules", "/review/decisions", "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
-ADMIN = ("/settings",)
+ADMIN = ("/settings", "/report", "/report?from=2026-01-01&to=2026-12-31")
 
 
 @pytest.fixture
@@ -161,6 +161,15 @@ def test_no_page_needs_what_its_policy_forbids() -> None:
     for path in [*folder.glob("templates/*.html"), *folder.glob("static/*")]:
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|https?://|\beval\(", text), path.name
+
+
+def test_a_report_is_made_for_admins(client: TestClient) -> None:
+    log_in(client, "anna")
+    answer = client.get("/report?from=2026-01-01&to=2026-12-31&route=IN")
+    assert answer.status_code == 200 and "De-identification report" in answer.text
+    assert "style-src 'sha256-" in answer.headers["content-security-policy"]
+    for asked in ("from=2026-02-01&to=2026-01-01", "from=x&to=y", "from=2026-01-01&to=2026-01-02&route=NO", "from=2026-01-01"):
+        assert client.get(f"/report?{asked}").status_code == 400
 
 
 def test_settings_are_shown_without_secrets(client: TestClient) -> None:
