@@ -90,3 +90,26 @@ def test_of_very_many_studies_the_silent_ones_are_forgotten() -> None:
         rounds.next("29999")
     assert rounds.next("29999") == 1
     assert len(rounds._seen) <= 20_000
+
+
+def test_two_hundred_small_studies_are_through_long_before_a_study_of_ten_thousand_slices(hands: Hands) -> None:
+    admit(hands, "large", 1)
+    columns = "state, route, size, sop_class_uid, transfer_syntax_uid, identity"
+    postgres = hands.url.startswith("postgresql")
+    numbers = ("generate_series(1, 9999) AS i" if postgres else "n")
+    begin = "" if postgres else "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) "
+    blob = "decode(md5(i::text), 'hex')" if postgres else "CAST(i AS BLOB)"
+    hands.sql(f"INSERT INTO instances ({columns}, file, sop_index, due, round, received_at) {begin}SELECT {columns}, 'in/' || i, "
+              f"{blob}, 1.0, i / 16, 1.0 FROM instances, {numbers}")
+    for number in range(200):
+        admit(hands, f"s{number}", 4)
+    batches = [[item.size for item in hands.ledger.claim("worker", ROUND, 600)] for _ in range(4)]
+    assert all(len(batch) == ROUND for batch in batches)
+    small = hands.sql("SELECT count(*) FROM instances WHERE state = 'received' AND round = 0 AND due > 2.0")
+    claims = 0
+    while small != [(0,)]:
+        hands.ledger.claim("worker", 100, 600)
+        claims += 1
+        small = hands.sql("SELECT count(*) FROM instances WHERE state = 'received' AND round = 0 AND due > 2.0")
+    assert claims <= 12  # 8 of 100 for them, and every fourth for the oldest
+    assert hands.sql("SELECT count(*) FROM instances WHERE state = 'received' AND round > 0")[0][0] > 9000
