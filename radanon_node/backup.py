@@ -164,7 +164,7 @@ def _write_tar(vault: WriteVault, members: Sequence[tuple[str, Path]]) -> None:
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = os.fstat(source.fileno()).st_size, 0o600
                 reader = Hashing(source)
-                tar.addfile(info, reader)  # type: ignore[arg-type]
+                tar.addfile(info, reader)
                 listed[name] = reader.digest.hexdigest()
         manifest = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "program": radanon_node.__version__, "files": listed}
         text = json.dumps(manifest).encode()

@@ -22,6 +22,7 @@ import structlog
 import radanon_node
 from radanon_node import logs
 from radanon_node.audit.forwarder import Forwarder
+from radanon_node.backup import clear_leftovers
 from radanon_node.bell import Bell, EchoBell
 from radanon_node.biometrics.weights import find_generator
 from radanon_node.children import Children, Wakeups, is_dead, owner_name
@@ -111,6 +112,7 @@ class Node:
         ledger, spool = open_store(self.config, create_key=True)
         if new_key:
             log.warning("new key file: back it up", path=str(self.config.node.key_path))
+        clear_leftovers(self.config.spool_dir)
         swept = spool.sweep(ledger.known_files)
         if swept:
             log.info("orphan files removed", removed=len(swept))

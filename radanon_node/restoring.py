@@ -169,7 +169,7 @@ def _unpack(vault: ReadVault, folder: Path) -> dict[str, Any]:
                 target = folder / member.name
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
-                    shutil.copyfileobj(reader, out, 1 << 20)  # type: ignore[misc]
+                    shutil.copyfileobj(reader, out, 1 << 20)
                 digests[member.name] = reader.digest.hexdigest()
         while vault.read(1 << 20):
             pass
