@@ -62,11 +62,17 @@ class Viewer:
     Parameters
     ----------
     config : Config
+
+    Attributes
+    ----------
+    timeout : float
+        Seconds after which a request is given up and the process ended.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = threading.Lock()
+        self.timeout = _TIMEOUT_S
         self._process: Any = None
         self._pipe: Connection | None = None
 
@@ -102,7 +108,7 @@ class Viewer:
             try:
                 assert self._pipe is not None
                 self._pipe.send((name, arguments))
-                if not self._pipe.poll(_TIMEOUT_S):
+                if not self._pipe.poll(self.timeout):
                     self._end()
                     raise CannotShow("it takes too long")
                 done, answer = self._pipe.recv()
