@@ -117,8 +117,8 @@ class MarkerDetector:
         floors = np.array(self._weights.thresholds if min_confidence is None else [min_confidence] * len(self._weights.kinds), np.float32)
         if self._verifier is None:
             return self._look(frames, floors, self._weights.input_size)[0]
-        # The least that a candidate can have and still pass with a second stage that is certain of it.
-        low = np.full(len(floors), max(float(floors.min()) ** (1 / _DETECTOR), _LOWEST), np.float32)
+        # The least that a candidate of each kind can have and still pass with a second stage that is certain of it.
+        low = np.maximum(floors ** np.float32(1 / _DETECTOR), np.float32(_LOWEST))
         found, reduced = self._look(frames, low, self._weights.input_size)
         return self._verified(frames, reduced, found, floors)
 
