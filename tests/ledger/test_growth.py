@@ -96,3 +96,6 @@ def test_no_statement_of_the_daily_work_reads_a_whole_table(grown: Hands) -> Non
     claims = {statement: plan for statement, plan in found.items() if "instances.due <=" in statement}
     assert any("ORDER BY instances.round" in statement for statement in claims)
     assert all("instances_round" in plan if "round" in statement else "instances_due" in plan for statement, plan in claims.items())
+    rounds = [plan for statement, plan in found.items() if "ORDER BY deliveries.round" in statement]
+    assert rounds
+    assert all("deliveries_round" in plan for plan in rounds)
