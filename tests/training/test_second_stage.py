@@ -78,7 +78,7 @@ def checkpoint(tmp_path: Path) -> Path:
     net = YoloV5("n")
     with torch.no_grad():  # eager to see things, so that there are candidates
         for head in net.head.m:
-            head.bias.view(3, -1)[:, 4:] = -1
+            head.bias.view(3, -1)[:, 4:] = -2
     torch.save({"state_dict": net.state_dict()}, tmp_path / "w.pt")
     return tmp_path / "w.pt"
 
@@ -108,11 +108,11 @@ def test_a_pair_is_trained_exported_and_tuned(checkpoint: Path, tmp_path: Path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second_stage, "_WINDOW", 128)
-        path = fit(checkpoint, _films(tmp_path, 2), tmp_path / "second", windows=4, passes=192, threads=1, long_side=256)
+        path = fit(checkpoint, _films(tmp_path, 1), tmp_path / "second", windows=3, passes=96, threads=1, long_side=256)
         assert read_checkpoint(path).verifier
         floors = {"side_letter": 0.11, "text": 0.12, "symbol": 0.13}
         base = export(path, tmp_path / "base", thresholds=floors, input_size=256)
-        tuned = finetune(_films(tmp_path, 5), tmp_path / "out", base=base.with_suffix(".pt"), passes=4, workers=0, threads=1)
+        tuned = finetune(_films(tmp_path, 2), tmp_path / "out", base=base.with_suffix(".pt"), passes=4, workers=0, threads=1)
     old, new = read_checkpoint(base.with_suffix(".pt")), read_checkpoint(tuned.weights.with_suffix(".pt"))
     assert old.verifier.keys() == new.verifier.keys()
     assert any(not torch.equal(old.verifier[key], new.verifier[key]) for key in old.verifier)
