@@ -73,13 +73,14 @@ def test_burned_in_annotation_no_is_not_believed() -> None:
     dataset = Dataset()
     dataset.BurnedInAnnotation = "NO"
     assert plan(dataset, US, PixelSettings(), 1).text
-    assert plan(dataset, CR, PixelSettings(), 1).markers
+    assert plan(dataset, CR, PixelSettings(), 1) == PixelPlan(True, True, None, "table.radiograph")
 
 
 def test_burned_in_annotation_yes_adds_the_text_detector_even_where_the_profile_looks_less() -> None:
     dataset = Dataset()
     dataset.BurnedInAnnotation = "YES"
-    assert plan(dataset, CR, PixelSettings(), 1) == PixelPlan(True, True, None, "table.radiograph+burned_in_annotation")
+    assert plan(axial(BurnedInAnnotation="YES"), CT, PixelSettings(), 1).rule == "table.slices.original+burned_in_annotation"
+    assert plan(dataset, CR, PixelSettings(detect="markers"), 1) == PixelPlan(True, True, None, "profile.detect+burned_in_annotation")
     assert plan(dataset, CR, PixelSettings(detect="off"), 1).text
 
 
