@@ -46,7 +46,7 @@ def test_every_storage_sop_class_of_the_dictionary_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(("uid", "markers", "text"), [
-    (CR, True, False), ("1.2.840.10008.5.1.4.1.1.1.1.1", True, False), ("1.2.840.10008.5.1.4.1.1.1.2", True, False),
+    (CR, True, True), ("1.2.840.10008.5.1.4.1.1.1.1.1", True, True), ("1.2.840.10008.5.1.4.1.1.1.2", True, True),
     (US, False, True), ("1.2.840.10008.5.1.4.1.1.12.1", False, True), (SC, False, True), ("1.2.840.10008.5.1.4.1.1.77.1.4", False, True),
     ("1.2.840.10008.5.1.4.1.1.128", False, True), ("1.2.840.10008.5.1.4.1.1.481.1", True, True)])
 def test_the_table_decides_by_sop_class(uid: str, markers: bool, text: bool) -> None:
