@@ -22,6 +22,7 @@ from pydicom.tag import BaseTag
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.types import Buffer
+from radanon_node.tags.raw import dataset_of
 
 # pydicom warns of invalid values by quoting them, on standard error and in its log: names would stand there (law 5).
 config.settings.reading_validation_mode = config.IGNORE
@@ -215,9 +216,7 @@ class _Reader:
             elements[key] = DataElement(key, "SQ", Sequence(items), begin, False, already_converted=True)
         if not closed:
             raise broken(pos, "an item without its delimiter")
-        dataset = Dataset(elements)
-        dataset.set_original_encoding(implicit, little, encoding or ["iso8859"])
-        return dataset, pos
+        return dataset_of(elements, implicit, little, encoding or ["iso8859"]), pos
 
     def items(
         self, pos: int, end: int, implicit: bool, little: bool, encoding: list[str] | None, delimited: bool, depth: int, path: str

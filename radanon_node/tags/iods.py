@@ -64,6 +64,9 @@ def folded(path: Path) -> Path:
     return tuple(name for index, name in enumerate(path) if index == 0 or path[index - 1] != name)
 
 
+_MOST_ASKED = 10_000
+
+
 class IodTypes:
     """Attribute types of one SOP class.
 
@@ -79,6 +82,7 @@ class IodTypes:
     def __init__(self, sop_class_uid: str) -> None:
         self.known = has_iod(sop_class_uid)
         self._types: dict[tuple[Path, str], str] = {}
+        self._asked: dict[tuple[Path, str], str | None] = {}
         for module, _usage in _modules().get(sop_class_uid, []):
             for path, keyword, kind in _module_types().get(module, []):
                 key = (folded(path), keyword)
@@ -95,10 +99,16 @@ class IodTypes:
         """
         if not self.known:
             return "1C"
+        try:
+            return self._asked[path, keyword]  # the same few hundred, instance after instance
+        except KeyError:
+            pass
         place = folded(path)
         found = self._types.get((place, keyword))
         if found is None and len(place) > _DEEPEST_LISTED:
             found = _by_parent().get((place[-1], keyword))
+        if len(self._asked) < _MOST_ASKED:
+            self._asked[path, keyword] = found
         return found
 
     def __iter__(self) -> object:

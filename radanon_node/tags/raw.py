@@ -7,6 +7,7 @@ are kept untouched is scrubbed and written several times faster when nobody asks
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import TypeAlias, cast
 
 from pydicom import charset
@@ -27,6 +28,18 @@ Element: TypeAlias = DataElement | RawDataElement
 def elements(dataset: Dataset) -> dict[BaseTag, Element]:
     """The elements of one level as they are stored, by tag. Not to be changed by the caller."""
     return cast(dict[BaseTag, Element], dataset._dict)
+
+
+_BLANK = vars(Dataset({}))
+
+
+def dataset_of(stored: dict[BaseTag, Element], implicit: bool | None, little: bool | None, codecs: str | MutableSequence[str]) -> Dataset:
+    """A data set of these elements, read in that encoding: as ``Dataset(stored)`` and ``set_original_encoding``, in a tenth of the time."""
+    made = Dataset.__new__(Dataset)
+    # Dataset sets its attributes one by one through a method of Python; an item of a sequence is mostly that.
+    vars(made).update(_BLANK, _dict=stored, _private_blocks={}, _pixel_array_opts={"use_pdh": False}, _pixel_id={},
+                      _read_implicit=implicit, _read_little=little, _read_charset=codecs)
+    return made
 
 
 def value_bytes(element: Element) -> bytes:

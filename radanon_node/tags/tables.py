@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -114,6 +114,7 @@ def parse_tag(text: str) -> int:
     return int(digits, 16)
 
 
+@lru_cache(maxsize=1 << 14)
 def keyword_of(tag: int) -> str:
     return keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 

@@ -16,7 +16,7 @@ from radanon_node.tags.matching import Identifiers
 from radanon_node.tags.plan import Do, Node, Step
 from radanon_node.tags.policy import describe_path
 from radanon_node.tags.private import block_creators
-from radanon_node.tags.raw import Element, decode, elements, encode, encoded, encodings_of, guess, make, text_of, value_bytes
+from radanon_node.tags.raw import Element, dataset_of, decode, elements, encode, encoded, encodings_of, guess, make, text_of, value_bytes
 from radanon_node.tags.replacements import Replacer
 from radanon_node.tags.sequences import items_of, public_vr
 from radanon_node.tags.text import hunt
@@ -133,10 +133,9 @@ class Walk:
                     kept[tag] = made
                     if do in (Do.KEEP, Do.HUNT) and isinstance(made, RawDataElement) and made.value and vr in _TEXT_LIKE:
                         texts.append((tag, step, made.value))
-        result = Dataset(kept)
         implicit, little = source.original_encoding
-        if implicit is not None and little is not None:
-            result.set_original_encoding(implicit, little, source.original_character_set)
+        whole = implicit is not None and little is not None
+        result = dataset_of(kept, implicit, little, source.original_character_set) if whole else Dataset(kept)
         if private:
             self._private(source, result, private, node, inherited, depth, where)
         if texts:

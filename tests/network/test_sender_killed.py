@@ -22,7 +22,7 @@ def run_sender(folder: Path, port: int, owner: str, fault: str = "") -> int:
     """A sender process; its exit status."""
     command = [sys.executable, "-m", "tests.network.sender_process", str(folder), str(port), owner]
     environment = {**os.environ, "RADANON_FAULT": fault}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=90, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=600, check=False).returncode
 
 
 def assert_all_there(node: Bench, archive: StoreScp, count: int) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from radanon_node.pixels.instance import read_instance
 from radanon_node.tags import raw
@@ -85,3 +86,16 @@ def test_a_study_of_many_slices_does_not_grow_in_memory(new_dataset, make_scrubb
     finally:
         tracemalloc.stop()
     assert after - before < 400_000
+
+
+def test_a_data_set_made_at_once_is_what_pydicom_makes() -> None:
+    """`dataset_of` rests on the attributes that `Dataset.__init__` sets."""
+    stored = {BaseTag(0x00080060): RawDataElement(BaseTag(0x00080060), "CS", 2, b"CT", 0, False, True)}
+    plain, other = Dataset(dict(stored)), raw.dataset_of({}, None, None, "")
+    plain.set_original_encoding(False, True, ["iso8859"])
+    made = raw.dataset_of(dict(stored), False, True, ["iso8859"])
+    assert vars(made) == vars(plain)
+    assert made.Modality == "CT"
+    for name, value in vars(made).items():  # nothing that can be changed is shared with another
+        if isinstance(value, (dict, list)):
+            assert value is not vars(other)[name]
