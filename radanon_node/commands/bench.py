@@ -15,6 +15,7 @@ BENCHES = {
     "receive": "durable receive beside storescp, Orthanc and plain pynetdicom",
     "gateway": "sender to archive through the node, beside Orthanc and a plain pass-through",
     "send": "the sender beside storescu",
+    "retention": "the retention pass per film, beside one pytesseract call per crop",
     "film": "one film from spool to released, per stage",
     "biometrics": "the anonymisation of a chest film's anatomy, per method",
     "tags": "read, scrub and write a CT header, beside dicom-anonymizer and deid",

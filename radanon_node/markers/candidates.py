@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from radanon_node.markers.components import Component
 from radanon_node.markers.glyphs import CLASSES, classify, classify_all_ways, normalise
-from radanon_node.markers.surroundings import same_place
+from radanon_node.markers.surroundings import contains, same_place
 from radanon_node.pipeline.types import Box
 
 Mask = NDArray[np.bool_]
@@ -39,7 +39,7 @@ def sure(components: Sequence[Component], wanted: Sequence[int], least: float = 
     # A slim letter is looked at in usual proportions too.
     slim = [component for component in components if _slimness(component) > _SLIM]
     components = [*components, *slim]
-    glyphs = [normalise(component.mask) for component in components[: len(components) - len(slim)]]
+    glyphs = [normalise(component.glyph) for component in components[: len(components) - len(slim)]]
     glyphs += [normalise(_widened(component.mask)) for component in slim]
     first = classify(glyphs)[:, wanted].max(1)
     found: list[Candidate] = []
@@ -73,9 +73,13 @@ def tightest(parts: Sequence[Component], wanted: Sequence[int], least: float) ->
         best = int(mean.argmax())
         if best in wanted and mean[best] >= least:
             found.append(Candidate(parts[index], CLASSES[best], float(mean[best])))
-    top = max((candidate.likelihood for candidate in found), default=0.0)
-    near = [candidate for candidate in found if candidate.likelihood >= top - _HARDLY_LESS]
-    return sorted(near, key=lambda candidate: int(candidate.component.mask.sum()))[:2]
+    if not found:
+        return []
+    top = max(found, key=lambda candidate: candidate.likelihood)
+    near = [candidate for candidate in found if candidate.likelihood >= top.likelihood - _HARDLY_LESS]
+    # Cut shorter from the same side only: a piece that lies within the best one.
+    near = [candidate for candidate in near if contains(top.component, candidate.component)]
+    return sorted(near, key=lambda candidate: int(candidate.component.mask.sum()))[:1]
 
 
 def _slimness(component: Component) -> float:

@@ -1,4 +1,4 @@
-"""Connected components of one detected region: Otsu and the levels around it, either polarity, joined letters cut apart."""
+"""Connected components of one detected region: Otsu and the levels around it, either polarity."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ Mask = NDArray[np.bool_]
 _WORKING_SIDE = 96
 _MOST_ENLARGED = 4.0
 # Levels between the region's dark and bright end, beside Otsu's; fewer where the background has been taken away.
-_LEVELS, _FLAT_LEVELS, _BRIDGED_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65), (0.35, 0.5, 0.65)
-# Bridges of a stencil, and the surroundings whose mean is taken, as shares of the region's larger side.
-_BRIDGES, _BLOCKS = (0.035, 0.06, 0.1), (0.35, 0.6)
+_LEVELS, _FLAT_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65)
+# Surroundings whose mean is taken, as shares of the region's larger side.
+_BLOCKS = (0.35, 0.6)
 # What is so much of the region's range above or below that mean is ink.
 _LOCAL_STEP = 0.06
 # Two components are the same shape if their boxes agree to this many working pixels.
 _SAME = 3
-# A neck is at most this share of the thickest stroke: initials touch a letter at a point, one letter has strokes of one width.
-_NECKS = (0.35, 0.5)
-# Straight cuts, as shares of the component's extent.
-_CUTS = (0.86, 0.8, 0.74, 0.68, 0.62, 0.56, 0.5)
-_CORNERS = (0.72, 0.58, 0.44)
 # A candidate's larger side, as a share of the region's larger side.
 _SMALLEST = 0.2
 
@@ -87,6 +82,8 @@ class Component:
         It was joined to something else and has been cut off.
     whole : bool
         It does not go on beyond the crop; what does is of use only to be cut apart.
+    closed : ndarray of bool or None
+        Its shape without the gap of a stencil's bridge; None where there is none.
     """
 
     box: Box
@@ -94,6 +91,12 @@ class Component:
     bright: bool
     cut: bool = False
     whole: bool = True
+    closed: Mask | None = None
+
+    @property
+    def glyph(self) -> Mask:
+        """Its shape as it is to be read."""
+        return self.mask if self.closed is None else self.closed
 
 
 def crop_of(view: GrayFrame, box: Box, margin: float, side: int = _WORKING_SIDE) -> Crop:
@@ -152,7 +155,6 @@ class How(Enum):
     PLAIN = "levels between dark and bright"
     FLAT = "levels, the background taken away first"
     LOCAL = "brighter or darker than the mean around"
-    BRIDGED = "levels; pieces with a narrow gap between them are one, as the bridges of a stencil part them"
 
 
 def components_of(crop: Crop, bright: bool, how: How = How.PLAIN, smallest: float | None = None) -> list[Component]:
@@ -170,7 +172,7 @@ def components_of(crop: Crop, bright: bool, how: How = How.PLAIN, smallest: floa
     seen: set[tuple[int, ...]] = set()
     found: list[Component] = []
     for binary in _binaries(crop, bright, how):
-        for component in _labelled(binary, crop, bright, False, smallest):
+        for component in labelled(binary, crop, bright, False, smallest):
             box = component.box
             key = (box.x0 // _SAME, box.y0 // _SAME, box.x1 // _SAME, box.y1 // _SAME, component.mask.sum() // 64)
             if key not in seen:
@@ -191,88 +193,12 @@ def _binaries(crop: Crop, bright: bool, how: How) -> Iterator[NDArray[np.uint8]]
             )
         return
     source = flattened(crop.gray, bright) if how is How.FLAT else crop.gray if bright else 255 - crop.gray
-    for level in levels_of(source, {How.FLAT: _FLAT_LEVELS, How.BRIDGED: _BRIDGED_LEVELS}.get(how, _LEVELS)):
-        binary = np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
-        if how is not How.BRIDGED:
-            yield binary
-            continue
-        for share in _BRIDGES:
-            gap = max(round(share * side), 2)
-            yield np.asarray(cv2.morphologyEx(binary, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8)), np.uint8)
+    for level in levels_of(source, _FLAT_LEVELS if how is How.FLAT else _LEVELS):
+        yield np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
 
 
-def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
-    """The parts of a component that narrow necks join: eroded until it falls apart, each part grown back inside it.
-
-    A letter with initials touching it becomes two parts; the neck goes to the nearer one.
-    """
-    joined = np.pad(component.mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(joined, cv2.DIST_L2, 3)
-    thickest = float(depth.max())
-    for share in _NECKS:
-        cores = (depth > share * thickest).astype(np.uint8)
-        count, labels = cv2.connectedComponents(cores, connectivity=8)
-        if count < 3:
-            continue
-        nearest = _nearest_label(np.asarray(labels, np.int32))
-        whole = np.zeros(crop.gray.shape, np.uint8)
-        for label in range(1, count):
-            part = ((nearest == label) & (joined > 0))[1:-1, 1:-1]
-            whole[:] = 0
-            whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
-            yield from _labelled(whole, crop, component.bright, True, None)
-
-
-def cut_straight(component: Component, crop: Crop, tilt: float) -> Iterator[Component]:
-    """What is left of a component on either side of straight cuts along and across its strokes, and without one of its corners.
-
-    Parameters
-    ----------
-    component : Component
-        A letter with initials that touch it so broadly that no neck shows.
-    crop : Crop
-    tilt : float
-        Direction of its strokes in degrees clockwise.
-
-    Yields
-    ------
-    Component
-        The pieces on one side of a cut, larger ones first on each side.
-    """
-    rows, columns = np.mgrid[: component.mask.shape[0], : component.mask.shape[1]].astype(np.float32)
-    cos, sin = np.float32(np.cos(np.deg2rad(tilt))), np.float32(np.sin(np.deg2rad(tilt)))
-    axes = []
-    for place in (columns * cos + rows * sin, rows * cos - columns * sin):
-        low, high = float(place[component.mask].min()), float(place[component.mask].max())
-        axes.append((place - low) / max(high - low, 1))
-    sides = [side for axis in axes for side in (axis, 1 - axis)]
-    for side in sides:
-        for share in _CUTS:
-            yield from _piece(component, crop, side < share)
-    for first in sides[:2]:
-        for second in sides[2:]:
-            for share in _CORNERS:
-                for other in _CORNERS:
-                    yield from _piece(component, crop, (first < share) | (second < other))
-
-
-def _piece(component: Component, crop: Crop, stays: Mask) -> Iterator[Component]:
-    whole = np.zeros(crop.gray.shape, np.uint8)
-    whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = component.mask & stays
-    parts = list(_labelled(whole, crop, component.bright, True, None))
-    if parts:
-        yield max(parts, key=lambda part: int(part.mask.sum()))
-
-
-def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    _, index = cv2.distanceTransformWithLabels((labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros(int(index.max()) + 1, np.int32)
-    table[index[labels > 0]] = labels[labels > 0]
-    nearest: NDArray[np.int32] = table[index]
-    return nearest
-
-
-def _labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool, smallest: float | None) -> Iterator[Component]:
+def labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool, smallest: float | None) -> Iterator[Component]:
+    """The connected components of a binary picture of the crop that are large enough to be looked at."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8, ltype=cv2.CV_16U)
     least = _SMALLEST * max(crop.inner.width, crop.inner.height) if smallest is None else smallest
     width, height, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]

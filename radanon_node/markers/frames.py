@@ -26,10 +26,13 @@ class Frame:
         The ring's own ink, or the rim of a plate.
     inside : ndarray of bool
         Everything within, the letter included.
+    drawn : ndarray of bool
+        The line of a ring, soft edges included; nothing for a plate.
     """
 
     outline: Mask
     inside: Mask
+    drawn: Mask
 
     def holds(self, mask: Mask, x: int, y: int) -> bool:
         """Does a component whose mask begins at column `x`, row `y` lie within?"""
@@ -83,12 +86,13 @@ def frame_of(picture: GrayFrame, ink: Mask, soft: int) -> Frame | None:
             # Outwards more: a plate has a ring, a ring a drawn edge and the corners of its box.
             beyond = grown(filled > 0, max(rim, round(_BEYOND * min(width, height))))
             outline = beyond & (np.asarray(cv2.erode(filled, disc(rim), borderValue=1)) == 0)
+            line = np.zeros_like(outline)
             if as_letter:
                 start = contour[0, 0]
                 _, labels = cv2.connectedComponents(binary, connectivity=8)
                 ring = labels == labels[start[1], start[0]]
                 if (ring & ink).any():
                     continue
-                outline |= grown(ring, 2)
-            return Frame(outline & ~ink, filled > 0)
+                line = grown(ring, 2) & ~ink
+            return Frame((outline | line) & ~ink, filled > 0, line)
     return None

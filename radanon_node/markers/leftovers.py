@@ -57,10 +57,20 @@ def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | N
     limit = max(_FAINTEST, _NOISE * float(np.median(hat[quiet])))
     ink = (np.asarray(hat) > limit) & ~own
     if frame is not None:
-        ink &= ~frame.outline
+        # The frame may stay, but for what is on its rim and as bright as ink: a bright letter's own ground may pass for a plate.
+        ink &= ~(frame.drawn | (frame.outline & ~_like_ink(part, letter, box, frame.inside)))
     solid = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     black = grown(solid > 0, soft_edge(letter)) & ~own
     return (box, black) if black.any() else None
+
+
+def _like_ink(part: GrayFrame, letter: Letter, box: Box, inside: Mask) -> Mask:
+    """What is as bright as a bright letter; around a letter cut out of a plate, what is as bright as the plate."""
+    own, near = _placed(letter, box, 0), _placed(letter, box, 2 + soft_edge(letter)) & ~_placed(letter, box, soft_edge(letter))
+    if not own.any() or not near.any():
+        return np.ones_like(own)
+    bright = part > (float(np.median(part[own])) + float(np.median(part[near]))) / 2
+    return bright if letter.bright else bright & ~inside
 
 
 def _placed(letter: Letter, box: Box, rim: int) -> Mask:

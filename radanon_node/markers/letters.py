@@ -9,18 +9,23 @@ import cv2
 import numpy as np
 
 from radanon_node.markers.candidates import SURE, Candidate, sure, tightest, unlike
-from radanon_node.markers.components import Component, Crop, How, components_of, crop_of, cut_apart, cut_straight
+from radanon_node.markers.components import Component, Crop, How, components_of, crop_of
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import page, reader
-from radanon_node.markers.orientation import Upright, lead_over_rivals, tilt_of, ways
+from radanon_node.markers.orientation import Upright, lead_over_rivals, tilt_of, turned, ways
+from radanon_node.markers.pieces import cut_apart, cut_straight, joined_pieces
 from radanon_node.markers.surroundings import contains, contrast_of, fragment, in_company, isolated
 from radanon_node.pipeline.types import Box, GrayFrame
 
 _WAYS_TO_LOOK = (
-    (True, How.PLAIN), (False, How.PLAIN), (True, How.FLAT), (False, How.FLAT), (True, How.LOCAL), (False, How.LOCAL), (False, How.BRIDGED),
+    (True, How.PLAIN), (False, How.PLAIN), (True, How.FLAT), (False, How.FLAT), (True, How.LOCAL), (False, How.LOCAL),
 )
-_SURE_CUT, _SURE_BRIDGED, _SEVERAL = 0.9, 0.6, 0.8
+_SURE_CUT, _SURE_BRIDGED = 0.9, 0.6
+# Probability of "no single character" above which ink is cut apart; less is asked of ink that resembles none.
+_SEVERAL, _SEVERAL_UNLIKE, _LIKE_NONE, _SURELY_SEVERAL = 0.9, 0.75, 0.07, 0.97
+# A part must be so much surer than the whole component to be the letter instead of it.
+_SURER = 0.08
 # A glyph that is hardly less like a rival (a 7 for an L) must be surer than others.
 _CLEAR, _SURE_IF_CLOSE, _VERY_SURE = 0.1, 0.84, 0.93
 # Ways whose likeness is this close to the best one are read too.
@@ -32,6 +37,7 @@ _MARGIN = 0.3
 _ALL = 0.6
 # Specks that Tesseract reads beside a glyph; a second letter is none.
 _SPECKS = ".,:;'`-_|~ "
+_DIGITS = frozenset("0123456789B&")
 
 
 def find_letter(
@@ -76,19 +82,19 @@ def _searches(crop: Crop, wanted: Sequence[int], seen: list[Component], divide: 
     """Candidates in order of cost: plain lead and print, cut-out letters, faint ones, stencils; if asked, joined ones cut apart."""
     for bright, how in _WAYS_TO_LOOK if divide else _WAYS_TO_LOOK[:4]:
         components = components_of(crop, bright, how)
-        if how is not How.BRIDGED:
-            seen.extend(components)
-        yield sure([component for component in components if component.whole], wanted, SURE if how is not How.BRIDGED else _SURE_BRIDGED)
+        seen.extend(components)
+        yield sure([component for component in components if component.whole], wanted)
     if not divide:
         return
+    yield sure(list(joined_pieces([component for component in seen if not component.bright])), wanted, _SURE_BRIDGED)
     joined = sorted(unlike(seen), key=lambda component: -component.box.area)[:4]
-    # One letter is never cut: half an F, an E or a J would pass for an L.
-    joined = [component for component in joined if classify_all_ways(normalise(component.mask))[-1] > _SEVERAL]
-    parts = [part for component in joined for part in cut_apart(component, crop) if _rules(part, component)]
-    yield tightest(parts, wanted, sure_cut)
+    joined = [component for component in joined if _is_several(component)]
+    for component in joined:
+        parts = [part for part in cut_apart(component, crop) if _rules(part, component)]
+        yield _unless_digit(tightest(parts, wanted, sure_cut), component)
     for component in joined[:2]:
         parts = [part for part in cut_straight(component, crop, tilt_of(component.mask)) if _rules(part, component)]
-        yield tightest(parts, wanted, sure_cut)
+        yield _unless_digit(tightest(parts, wanted, sure_cut), component)
 
 
 def _judged(
@@ -101,6 +107,7 @@ def _judged(
     contrast = contrast_of(crop, candidate.component)
     if contrast is None or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
+    candidate = candidate if text else _trimmed(candidate, crop)
     way = read_of(candidate)
     if way is None:
         return None, "reading_unsure"
@@ -108,6 +115,32 @@ def _judged(
     letter = _on_film(candidate, crop, contrast, way)
     alone = not text and min(box.width / crop.inner.width, box.height / crop.inner.height) >= _ALL
     return (letter, "isolated_side_letter") if isolated(view, letter, way.turn if alone else None) else (None, "not_isolated")
+
+
+def _is_several(component: Component) -> bool:
+    """Is it more than one character? A single one is never cut: half an F, a J or an 8 would pass for a letter."""
+    mean = classify_all_ways(normalise(component.mask))
+    likest = int(mean[:-1].argmax())
+    return bool(mean[-1] > (_SEVERAL_UNLIKE if mean[likest] < _LIKE_NONE else _SEVERAL))
+
+
+def _unless_digit(candidates: list[Candidate], joined: Component) -> list[Candidate]:
+    """No part of an 8 is an R, though the glyph net, which knows no digits, takes an 8 for several characters."""
+    if candidates and classify_all_ways(normalise(joined.mask))[-1] < _SURELY_SEVERAL:
+        level = turned(joined.mask, tilt_of(joined.mask))
+        if any(reader()(page(np.rot90(level, quarter)), word=False).strip(_SPECKS) in _DIGITS for quarter in range(4)):
+            return []
+    return candidates
+
+
+def _trimmed(candidate: Candidate, crop: Crop) -> Candidate:
+    """The part of a doubtful letter that is far more surely one: without an initial that its outline could be stretched to."""
+    whole = candidate.component
+    if whole.cut or candidate.likelihood >= _SURE_CUT:
+        return candidate
+    parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if _rules(part, whole)]
+    better = tightest(parts, [CLASSES.index(candidate.letter)], max(_SURE_CUT, candidate.likelihood + _SURER))
+    return better[0] if better else candidate
 
 
 def _rules(part: Component, joined: Component) -> bool:
@@ -119,6 +152,8 @@ def _rules(part: Component, joined: Component) -> bool:
 def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
     """The largest component around the candidate that is this letter too: all of its ink, where that fades."""
     found = candidate.component
+    if found.cut:
+        return found
     around = [other for other in seen if other.whole and other.bright == found.bright and contains(other, found)]
     sure = classify([normalise(other.mask) for other in around])[:, CLASSES.index(candidate.letter)] >= SURE
     return max((found, *(other for other, is_letter in zip(around, sure) if is_letter)), key=lambda component: int(component.mask.sum()))
@@ -126,15 +161,15 @@ def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
 
 def read_of(candidate: Candidate) -> Upright | None:
     """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
-    turned = ways(candidate.component.mask, candidate.letter)
-    lead = lead_over_rivals(turned, candidate.letter)
+    looks = ways(candidate.component.glyph, candidate.letter)
+    lead = lead_over_rivals(looks, candidate.letter)
     if lead <= (0 if candidate.likelihood < _VERY_SURE else -_CLEAR):
         return None
     # What is hardly less like a rival, a 7 or a V for an L, must be read twice: upright and in its mirror image.
     needed = 2 if lead < _CLEAR and candidate.likelihood < _SURE_IF_CLOSE else 1
     read: list[Upright] = []
-    for way in turned[:4]:
-        if way.likeness < turned[0].likeness - _CLOSE:
+    for way in looks[:4]:
+        if way.likeness < looks[0].likeness - _CLOSE:
             break
         if reader()(page(way.mask), word=False).strip(_SPECKS) == candidate.letter:
             read.append(way)

@@ -25,6 +25,8 @@ _LONGEST_OTHER = 4.5
 # What the detector calls text is a single letter only if that fills so much of both sides of the box.
 _FILLS = 0.5
 _END = 0.2
+# A letter so much larger, so many of its sizes away, is the side letter; the smaller one is not.
+_LARGER, _FAR_LARGER, _SHADOW = 1.35, 3.5, 0.8
 
 
 class Knows(Protocol):
@@ -76,6 +78,9 @@ def judge(
         letter, why = _look(view, detection, box, wanted, identifiers, restamp)
         verdicts.append((detection, box, letter, why))
     letters = [letter for _, _, letter, _ in verdicts if letter is not None]
+    initials = [letter for letter in letters if any(_is_initial(letter, other) for other in letters)]
+    letters = [letter for letter in letters if letter not in initials]
+    verdicts = [(d, box, None, "not_isolated") if letter in initials else (d, box, letter, why) for d, box, letter, why in verdicts]
     disagree = _disagree(letters, view.shape[1])
     letters = [letter for letter in letters if not (restamp and letter.cut)]
     regions: list[Region] = []
@@ -122,6 +127,14 @@ def _look(
     if letter is not None and identifiers is not None and identifiers.matches(letter.letter):
         return None, "matches_identifier"
     return letter, why
+
+
+def _is_initial(letter: Letter, other: Letter) -> bool:
+    """Does it stand in the shadow of a larger letter that stays? Then it is one of the initials on the same marker."""
+    own, size = max(letter.box.width, letter.box.height), max(other.box.width, other.box.height)
+    across = max(letter.box.x0 - other.box.x1, other.box.x0 - letter.box.x1, 0)
+    down = max(letter.box.y0 - other.box.y1, other.box.y0 - letter.box.y1, 0)
+    return letter.bright == other.bright and _LARGER * own < size < _FAR_LARGER * own and max(across, down) < _SHADOW * size
 
 
 def _disagree(letters: Sequence[Letter], columns: int) -> bool:

@@ -61,7 +61,8 @@ def contrast_of(crop: Crop, component: Component) -> float | None:
     if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE):
         return contrast
     # A plate may end near its letter, if it goes all around it.
-    return contrast if not component.bright and foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, half) else None
+    enclosed = not component.bright and foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, (2 * inside + around) / 3)
+    return contrast if enclosed else None
 
 
 def _enclosed(crop: Crop, component: Component, level: float) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radanon_node.markers.components import components_of, crop_of, cut_apart, levels_of, span_of
+from radanon_node.markers.components import components_of, crop_of, levels_of, span_of
 from radanon_node.pipeline.types import Box
 from tests.markers.drawn import Film, stencil
 
@@ -41,20 +41,6 @@ def test_what_goes_on_beyond_the_crop_is_not_whole() -> None:
     crop = crop_of(film.view(), Box(70, 70, 120, 120), 0.1)
     bars = [component for component in components_of(crop, True) if component.mask.sum() > 500]
     assert bars and not any(component.whole for component in bars)
-
-
-def test_two_marks_joined_by_a_neck_are_cut_apart() -> None:
-    film, mask = Film(3), np.zeros((70, 40), bool)
-    mask[:40, :] = True
-    mask[40:46, 16:22] = True
-    mask[46:, 6:34] = True
-    box = film.add(mask, 60, 50, 100)
-    crop = crop_of(film.view(), box, 0.15)
-    joined = max((component for component in components_of(crop, True) if component.whole), key=lambda component: component.mask.sum())
-    parts = list(cut_apart(joined, crop))
-    assert all(part.cut for part in parts)
-    largest = max(parts, key=lambda part: part.mask.sum())
-    assert 0.45 < largest.mask.sum() / joined.mask.sum() < 0.75
 
 
 def test_a_flat_region_has_no_levels() -> None:

@@ -260,3 +260,76 @@ def test_a_side_word_that_is_asked_for_stays_and_any_other_word_goes(degrees: in
         view = film.view()
         assert len(kept(judge(view, [seen(box)], ("L", "R", "LEFT", "RIGHT"), None))) == stays, word
         assert not kept(judge(view, [seen(box)], ("L", "R"), None))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_stencil_whose_bridge_parts_the_letter_is_read_as_one(mirrored: bool) -> None:
+    film, letter = Film(11), turned(stencil("R", 40, 5), 0, mirrored)
+    letter[19:25] = False
+    plate = np.ones((100, letter.shape[1] + 24), bool)
+    box = film.add(plate, 70, 20, 110)
+    film.add(letter, 82, 60, -100)
+    (letter_region,) = kept(judge(film.view(), [seen(box)], ("L", "R"), None))
+    assert letter_region.box.intersection(Box(82, 60, 82 + letter.shape[1], 100)).height > 34
+
+
+def test_initials_as_large_as_the_letter_below_it_do_not_cost_it_but_those_beside_it_do() -> None:
+    for x, y, stays in ((44, 100, True), (96, 40, False)):
+        film = Film(12)
+        letter = film.add(stencil("L", 48, 8), 50, 40, 110)
+        initials = film.add(stencil("HD", 46, 6), x, y, 110)
+        regions = judge(film.view(), [seen(letter), seen(initials, Kind.TEXT)], ("L", "R"), None)
+        assert len(kept(regions)) == stays
+        assert blackened(film.view(), regions)[initials.y0 : initials.y1, initials.x0 : initials.x1].mean() > 0.9
+
+
+def test_a_letter_in_a_wider_box_of_text_goes() -> None:
+    film = Film(13)
+    letter = film.add(stencil("R", 40, 5), 30, 60, 110)
+    assert not kept(judge(film.view(), [Detection(Box(28, 56, 120, 104), Kind.TEXT, 0.9, Source.MARKER_MODEL)], ("L", "R"), None))
+    assert len(kept(judge(film.view(), [seen(letter, Kind.TEXT)], ("L", "R"), None))) == 1
+
+
+@pytest.mark.parametrize(("tilt", "mirrored"), [(0, False), (8, True), (-10, False)])
+def test_a_letter_joined_to_initials_is_drawn_anew_only_if_asked(tilt: int, mirrored: bool) -> None:
+    film = Film(0)
+    above, below = stencil("R", 56, 8), stencil("DG", 30, 4)
+    both = np.zeros((84, max(above.shape[1], below.shape[1])), bool)
+    both[:56, : above.shape[1]] |= above
+    alone = both.copy()
+    both[54:, : below.shape[1]] |= below
+    ink, letter = turned_pair(both, alone, tilt, mirrored)
+    box = film.add(ink, 60, 40, 100)
+    (region,) = judge(film.view(), [seen(box)], ("L", "R"), None, "", restamp=True)
+    assert (region.verdict, region.why, region.mask) == (Verdict.REDACT, "letter_drawn_anew", None)
+    stamp = region.stamp
+    assert stamp is not None and (stamp.letter, stamp.mirrored, stamp.dark) == ("R", mirrored, False)
+    assert abs((stamp.turn - tilt + 180) % 360 - 180) < 12
+    assert region.box.intersection(box) == box and tight_box(letter, box).intersection(stamp.box).area > 0.8 * stamp.box.area
+    assert all(region.stamp is None for region in judge(film.view(), [seen(box)], ("L", "R"), None))
+    isolated_film = Film(0)
+    plain = isolated_film.add(above, 60, 40, 100)
+    assert len(kept(judge(isolated_film.view(), [seen(plain)], ("L", "R"), None, "", restamp=True))) == 1
+
+
+def test_what_stands_on_the_rim_of_a_letters_own_ground_goes() -> None:
+    """The ground around a bright letter may pass for a plate where something brighter begins; initials on its rim are no part of it."""
+    film = Film(14)
+    film.picture[:, 150:] += 120
+    letter = film.add(stencil("L", 48, 8), 40, 40, 90)
+    initials = film.add(stencil("FLM", 20, 3), 42, 96, 90)
+    regions = judge(film.view(), [Detection(Box(34, 34, 156, 122), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)], ("L", "R"), None)
+    gone = blackened(film.view(), regions)
+    assert gone[initials.y0 : initials.y1, initials.x0 : initials.x1].mean() > 0.8
+    assert letter.area > 0
+
+
+def test_an_initial_in_a_column_under_a_larger_side_letter_goes_though_the_detector_takes_it_for_one() -> None:
+    film = Film(15)
+    large = film.add(stencil("L", 56, 8), 40, 20, 110)
+    column = [film.add(stencil(character, 26, 5), 48, y, 110) for character, y in (("O", 86), ("L", 118), ("G", 150))]
+    regions = judge(film.view(), [seen(large), *(seen(box) for box in column)], ("L", "R"), None)
+    (letter_region,) = kept(regions)
+    assert letter_region.box.intersection(large).area > 0.8 * large.area
+    gone = blackened(film.view(), regions)
+    assert all(gone[box.y0 : box.y1, box.x0 : box.x1].all() for box in column)
