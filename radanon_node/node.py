@@ -36,6 +36,7 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.wire import Wire
 from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
+from radanon_node.roles import sender_main, web_main, worker_main
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, forget_dead, stage_file
 
@@ -306,26 +307,3 @@ class Node:
 def _seconds(retention: float | str) -> float | None:
     """A retention setting in seconds; None for its words (``forever``, ``purge on delivery``)."""
     return None if isinstance(retention, str) else retention
-
-
-def worker_main(owner: str, config: Config, wake: Wakeups) -> None:
-    """A worker process."""
-    from radanon_node.pipeline.worker import run_worker
-
-    run_worker(config, owner, wake.stop, wake.received, wake.released)
-
-
-def sender_main(owner: str, config: Config, wake: Wakeups) -> None:
-    """The sender process."""
-    from radanon_node.network.sender import Sender
-
-    ledger, spool = open_store(config)
-    Sender(config, ledger, spool, ledger.seal, wake.released, owner).run(wake.stop)
-
-
-def web_main(owner: str, config: Config, wake: Wakeups) -> None:
-    """The web process."""
-    from radanon_node.web.app import serve
-
-    ledger, _ = open_store(config)
-    serve(config, ledger, load_key(config.node.key_path, create=False), wake.stop.is_set)

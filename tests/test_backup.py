@@ -6,12 +6,14 @@ import io
 import json
 import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
 import pydicom
 import pytest
 import yaml
+from sqlalchemy import create_engine, text
 
 from radanon_node import config as configuration
 from radanon_node.cli import main
@@ -19,7 +21,9 @@ from radanon_node.errors import ConfigError
 from radanon_node.node import open_store
 from radanon_node.vault import PIECE, ReadVault, WriteVault, new_recipient
 from tests.integration.harness import NodeProcess, node_config, originals, storescu, write_study
+from tests.ledger.conftest import postgres
 
+__all__ = ["postgres"]
 PHRASE = "correct horse battery"
 
 
@@ -168,3 +172,35 @@ def test_originals_that_came_after_the_backup_are_kept(tmp_path: Path, phrase: P
     assert run("restore", out, "--passphrase-file", phrase, "--config", path) == 0
     (aside,) = (tmp_path / "var").glob("unknown-*")
     assert len(list(aside.iterdir())) == 1
+
+
+@pytest.mark.skipif(shutil.which("pg_dump") is None, reason="PostgreSQL's clients are not installed")
+def test_a_postgresql_ledger_is_dumped_and_loaded(postgres: str, tmp_path: Path, phrase: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = postgres.format(user="postgres")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("before", "after"):
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    paths = []
+    for name in ("before", "after"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"node": {"data_dir": str(tmp_path / name)}, "profiles": {"default": {}},
+                                        "ledger": {"url": url.replace("/postgres?", f"/{name}?")}}))
+        paths.append(path)
+    ledger, spool = open_store(configuration.load(paths[0]), create_key=True)
+    ledger.record_act("anna", "something", "why")
+    ledger.close()
+    spool.close()
+    out = tmp_path / "one.backup"
+    assert run("backup", "--out", out, "--passphrase-file", phrase, "--config", paths[0]) == 0
+    capsys.readouterr()
+    assert run("restore", out, "--passphrase-file", phrase, "--config", paths[1], "--json") == 0
+    dump = json.loads(capsys.readouterr().out)["dump"]
+    target = configuration.load(paths[1]).ledger_url.replace("postgresql+psycopg:", "postgresql:")
+    subprocess.run(["pg_restore", "--no-owner", "-d", target, dump], check=True, capture_output=True)
+    ledger, spool = open_store(configuration.load(paths[1]))
+    assert [entry.action for entry in ledger.audit_trail()] == ["backup", "something"]
+    assert ledger.verify_audit() == (2, [])
+    ledger.close()
+    spool.close()

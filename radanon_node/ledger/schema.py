@@ -348,7 +348,7 @@ def prepare(connection: Connection, key_check: str) -> str:
         if int(found["version"]) > int(VERSION):
             raise ConfigError(newer(found["version"]))
         raise ConfigError(f"ledger.url: the ledger has schema version {found['version']}, this program needs {VERSION}: back it up, stop "
-                          "all nodes, then run `radanon ledger upgrade` (a starting node does it by itself)")
+                          "all nodes, then run `radanon ledger upgrade` (with ledger.upgrade: at_start, a starting node does it)")
     if found["key_check"] != key_check:
         raise ConfigError("node.key_file: this is not the key the ledger was made with; restore that key from its backup")
     return found["id"]

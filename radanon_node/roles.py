@@ -1,0 +1,32 @@
+"""What each of the node's own processes does: the bodies that `children.Children` starts. Each imports what it needs itself."""
+
+from __future__ import annotations
+
+from radanon_node.children import Wakeups
+from radanon_node.ledger.seal import load_key
+from radanon_node.settings import Config
+
+
+def worker_main(owner: str, config: Config, wake: Wakeups) -> None:
+    """A worker process."""
+    from radanon_node.pipeline.worker import run_worker
+
+    run_worker(config, owner, wake.stop, wake.received, wake.released)
+
+
+def sender_main(owner: str, config: Config, wake: Wakeups) -> None:
+    """The sender process."""
+    from radanon_node.network.sender import Sender
+    from radanon_node.node import open_store
+
+    ledger, spool = open_store(config)
+    Sender(config, ledger, spool, ledger.seal, wake.released, owner).run(wake.stop)
+
+
+def web_main(owner: str, config: Config, wake: Wakeups) -> None:
+    """The web process."""
+    from radanon_node.node import open_store
+    from radanon_node.web.app import serve
+
+    ledger, _ = open_store(config)
+    serve(config, ledger, load_key(config.node.key_path, create=False), wake.stop.is_set)
