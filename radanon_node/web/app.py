@@ -33,6 +33,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_FORM_BYTES = 2**20
 
 
 class Pages:
@@ -72,12 +73,20 @@ class Pages:
         origin = request.headers.get("origin")
         if request.method not in ("GET", "HEAD") and origin is not None and origin.split("//", 1)[-1] != request.headers.get("host"):
             return PlainTextResponse("cross-site request refused\n", 403)
+        if request.method not in ("GET", "HEAD") and not 0 <= _length(request) <= _FORM_BYTES:
+            return PlainTextResponse("no form of ours is so long, or without its length\n", 413)
         answer = await handle(request)
         for name, value in _HEADERS.items():
             answer.headers.setdefault(name, value)
         if self.site.config.web.tls is not None:
             answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         return answer
+
+
+def _length(request: Request) -> int:
+    """Bytes that a request says it brings; -1 where it does not say."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() and len(told) < 12 else -1
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

@@ -137,6 +137,7 @@ class Overview:
     async def logout(self, request: Request) -> Response:
         await self._site.form(request)
         self._site.sessions.end(request.state.session)
+        await threaded(self._site.ledger.record_act, self._site.who(request), "logged out", f"from {self._site.address(request)}")
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(COOKIE)
         return answer

@@ -25,7 +25,6 @@ from radanon_node.web.viewer import Viewer
 
 HERE = Path(__file__).parent
 COOKIE = "radanon_session"
-_FORM_BYTES = 2**20
 Handler = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
 
@@ -83,8 +82,6 @@ class Site:
 
     async def form(self, request: Request) -> FormData:
         """The fields of a form of our own; HTTPException 403 if its token is not this session's."""
-        if int(request.headers.get("content-length") or 0) > _FORM_BYTES:
-            raise HTTPException(413, "The form is too large.")
         form = await request.form(max_files=0, max_fields=200)
         if not self.sessions.is_token(request.state.session, str(form.get("csrf", ""))):
             raise HTTPException(403, "The form is not of this session. Load the page again and repeat what you did.")

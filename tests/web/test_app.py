@@ -118,6 +118,12 @@ def test_forms_of_other_sites_and_without_a_token_are_refused(client: TestClient
     assert client.post("/destinations/nowhere/pause", data={**form, "csrf": token(client)}).status_code == 404
 
 
+def test_forms_are_bounded_before_anybody_has_logged_in(client: TestClient) -> None:
+    assert client.post("/login", data={"name": "x" * (2**20)}).status_code == 413
+    told = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/login", content=iter([b"name=x"]), headers=told).status_code == 413
+
+
 def test_only_admins_pause_and_retry(client: TestClient, ledger: Ledger) -> None:
     log_in(client, "rosa")
     for path in ("/destinations/archive/pause", "/deliveries/retry"):
