@@ -8,6 +8,8 @@ import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -119,12 +121,25 @@ def test_nothing_is_overwritten_and_mistakes_are_one_line(tmp_path: Path, phrase
     assert not list((tmp_path / "var" / "spool").glob(".backup-*"))
 
 
+@contextmanager
+def running(node: NodeProcess) -> Iterator[NodeProcess]:
+    """Stopped in any case."""
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_a_node_destroyed_with_waiting_work_goes_on(tmp_path: Path, phrase: Path) -> None:
     archive = tmp_path / "archive"
     away = {"host": "127.0.0.1", "port": 9, "ae_title": "ARCHIVE"}  # nobody listens: the work waits
-    node = NodeProcess(tmp_path / "node", node_config(tmp_path / "node", {"archive": away}))
+    with running(NodeProcess(tmp_path / "node", node_config(tmp_path / "node", {"archive": away}))) as node:
+        destroy_and_restore(node, tmp_path, archive, phrase)
+
+
+def destroy_and_restore(node: NodeProcess, tmp_path: Path, archive: Path, phrase: Path) -> None:
     first = write_study(tmp_path / "in", 4, seed=31)
     storescu(node.start(), first[:3])
     with node.ledger() as ledger:
@@ -149,7 +164,6 @@ def test_a_node_destroyed_with_waiting_work_goes_on(tmp_path: Path, phrase: Path
     with node.ledger() as ledger:
         assert "restore" in [entry.action for entry in ledger.audit_trail()]
         assert ledger.verify_audit()[1] == []
-    node.stop()
 
 
 def test_originals_that_came_after_the_backup_are_kept(tmp_path: Path, phrase: Path) -> None:
