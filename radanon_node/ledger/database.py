@@ -207,6 +207,8 @@ _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, 
 
 def _postgresql(url: URL) -> Engine:
     # synchronous_commit: a server set to `off` would acknowledge what a power cut can take back.
-    options = "-c synchronous_commit=on -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    # enable_bitmapscan: a look for one row must stop at the first, also when statistics that are out of date promise few.
+    options = ("-c synchronous_commit=on -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s "
+               "-c enable_bitmapscan=off")
     return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_size=8, max_overflow=32, pool_recycle=1800,
                          connect_args={"connect_timeout": 10, "options": options, "application_name": "radanon", **_KEEPALIVE})
