@@ -99,6 +99,7 @@ class Stages:
         private = self._file.with_name(f".{self._file.name}.{threading.get_ident()}")
         with suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.touch(mode=0o600)  # all of data_dir is for the node's user alone
             private.write_text(text, encoding="ascii")
             private.replace(self._file)
 

@@ -1,1 +1,1 @@
-"""Status pages, health and metrics over HTTP. Nothing here shows an identity; originals are never served."""
+"""Pages, health and metrics over HTTP. Identities are shown nowhere but in the pictures of the review page, to reviewers, audited."""
