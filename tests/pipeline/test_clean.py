@@ -219,7 +219,7 @@ def test_monochrome1_is_filled_with_what_displays_black() -> None:
 def test_a_letter_that_contradicts_the_declared_side_is_flagged_in_the_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def judge(view: GrayFrame, detections: Any, retain: Any, identifiers: Any, laterality: str = "") -> list[Any]:
+    def judge(view: GrayFrame, detections: Any, retain: Any, identifiers: Any, laterality: str = "", *more: Any) -> list[Any]:
         asked.append(laterality)
         return []
 
