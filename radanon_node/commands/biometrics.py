@@ -27,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--utility", type=float, default=1.0, help="weight of the films' worth in the generator's loss")
     train.add_argument("--privacy", type=float, default=1.0, help="weight of the verifier in it")
     train.add_argument("--picture", action="store_true", help="the PrivacyNet-like baseline: paint a new film instead of deforming it")
-    train.add_argument("--classifier-steps", type=int, default=3000, help="of the classifier of findings, where they are labelled")
     evaluate = commands.add_parser("evaluate", help="attack films before and after with fresh attackers")
     _films(evaluate)
     evaluate.add_argument("--run", type=Path, action="append", default=[], help="folder of a finished training; may be repeated")
@@ -58,6 +57,7 @@ def _films(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=128, help="pixels of the networks' square; the paper's is 256")
     parser.add_argument("--opponent-width", type=int, default=16, help="channels of the verifier's first level")
     parser.add_argument("--verifier-steps", type=int, default=1500)
+    parser.add_argument("--classifier-steps", type=int, default=3000, help="of the classifier of findings, where they are labelled")
     parser.add_argument("--batch", type=int, default=16, help="patients per step")
     parser.add_argument("--seed", type=int, default=1, help="of the split and of the training")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -104,7 +104,8 @@ def _recipe(args: argparse.Namespace, **more: Any) -> Recipe:
     from radanon_node.training.biometrics.learn import Recipe
 
     return Recipe(
-        side=args.side, opponent_width=args.opponent_width, verifier_steps=args.verifier_steps, batch=args.batch, seed=args.seed, **more
+        side=args.side, opponent_width=args.opponent_width, verifier_steps=args.verifier_steps,
+        classifier_steps=args.classifier_steps, batch=args.batch, seed=args.seed, **more,
     )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def _train(args: argparse.Namespace, films: Films, split: Split) -> int:
 
     recipe = _recipe(
         args, mu=args.mu, width=args.width, pretraining_steps=args.pretraining_steps, adversarial_steps=args.adversarial_steps,
-        classifier_steps=args.classifier_steps, utility=args.utility, privacy=args.privacy, kind="picture" if args.picture else "flow",
+        utility=args.utility, privacy=args.privacy, kind="picture" if args.picture else "flow",
     )  # fmt: skip
     path = train(films, split, recipe, args.out, args.device, _report)
     print(f"generator: {path}")

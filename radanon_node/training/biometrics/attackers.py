@@ -99,6 +99,7 @@ def keypoint_scores(released: NDArray[np.uint8], held: NDArray[np.uint8], pairs:
 
 def registration_scores(released: NDArray[np.uint8], held: NDArray[np.uint8], pairs: Pairs, side: int = 128) -> Scores:
     """Both films' fine structure laid on each other (phase correlation, then affine, ECC: Evangelidis 2008), then correlated."""
+    side = min(side, released.shape[-1])
 
     def structure(film: NDArray[np.uint8]) -> NDArray[np.float32]:
         small = cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
