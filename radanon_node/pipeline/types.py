@@ -37,7 +37,6 @@ class Source(StrEnum):
     MARKER_MODEL = "marker_model"
     TEXT_MODEL = "text_model"
     DEVICE_RULE = "device_rule"
-    REGION_RULE = "region_rule"
     REVIEWER = "reviewer"
 
 

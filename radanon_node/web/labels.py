@@ -36,7 +36,7 @@ def labels_of(boxes: Sequence[dict[str, Any]], edits: dict[str, Any] | None, mar
     >>> labels_of([box], None, 3)
     [{'frame': 0, 'bbox': [10, 10, 20, 30], 'kind': 'text'}]
     """
-    found = [_region(box) for box in boxes if box["source"] not in (Source.DEVICE_RULE, Source.REGION_RULE)]
+    found = [_region(box) for box in boxes if box["source"] != Source.DEVICE_RULE]
     regions = reviewed(found, edits_from(edits), _SIDE, _SIDE, _SIDE)
     labels = []
     for region in regions:
