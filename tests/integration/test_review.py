@@ -20,7 +20,11 @@ from tests.integration.harness import NodeProcess, assert_clean, film, node_conf
 from tests.peers import free_port, storescp, wait_listening
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.integration, pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.xdist_group("review"),  # one node and one browser for all of them
+]
 
 PASSWORD = "correct horse battery"
 PATIENCE_MS = 240_000  # a busy machine starts processes and models slowly

@@ -56,7 +56,8 @@ def test_an_isolated_letter_stays_however_it_lies(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    character=st.sampled_from("ABCDEFGHJKMNPQSTUVXYZ234567890"), degrees=st.integers(0, 359), mirrored=st.booleans(),
+    # Without 1 and 7: upside down and mirrored they are an L with an acute corner (docs/retention.md, limits).
+    character=st.sampled_from("ABCDEFGHJKMNPQSTUVXYZ23456890"), degrees=st.integers(0, 359), mirrored=st.booleans(),
     kind=st.sampled_from([Kind.SIDE_LETTER, Kind.TEXT]), seed=st.integers(0, 99),
 )
 def test_no_other_character_stays_however_it_lies(character: str, degrees: int, mirrored: bool, kind: Kind, seed: int) -> None:
