@@ -59,7 +59,7 @@ class Admissions(Database):
 
     def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
-        with self._write() as connection:
+        with self._write(urgent=True) as connection:  # a sender waits for its response
             return {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:

@@ -92,9 +92,9 @@ class Database:
             return set(connection.scalars(query))
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _write(self, urgent: bool = False) -> Iterator[Connection]:
         # On SQLite BEGIN IMMEDIATE: a transaction that reads first and is then refused the write lock could not be waited for.
-        with unavailable(), self._gate.turn() if self._gate else nullcontext(), self._engine.begin() as connection:
+        with unavailable(), self._gate.turn(urgent) if self._gate else nullcontext(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -95,3 +96,36 @@ def test_closed_it_lets_everybody_through(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_made_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ledger\.url"):
         Gate(tmp_path / "absent" / "turn", 1.0)
+
+
+def _write_on(path: Path, started: object, stop: object) -> None:
+    gate = Gate(path, 30.0)
+    started.release()  # type: ignore[attr-defined]
+    while not stop.is_set():  # type: ignore[attr-defined]
+        with gate.turn():
+            time.sleep(0.02)
+
+
+def test_an_urgent_writer_waits_for_one_other_at_most(tmp_path: Path) -> None:
+    """It gets its turn while the queue of the others is held up altogether."""
+    context = multiprocessing.get_context("spawn")
+    started, stop = context.Semaphore(0), context.Event()
+    others = [context.Process(target=_write_on, args=(tmp_path / "turn", started, stop), daemon=True) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        for _ in others:
+            assert started.acquire(timeout=60)
+        gate = Gate(tmp_path / "turn", 60.0)
+        queue = os.open(tmp_path / "turn-queue", os.O_RDWR)
+        fcntl.flock(queue, fcntl.LOCK_EX)  # whoever stood in the queue is inside or gone: nobody else can come before us
+        with gate.turn(urgent=True):
+            pass
+        os.close(queue)
+        with gate.turn():
+            pass  # and without urgency in its turn
+    finally:
+        stop.set()
+        for other in others:
+            other.join(60)
+            assert other.exitcode == 0
