@@ -128,10 +128,12 @@ class Acceptor:
 
         if not (self._as_scu(uid) or self._as_scp(uid)):
             return result(ABSTRACT_SYNTAX_NOT_SUPPORTED)
+        syntax = choose(offered, TRANSFER_SYNTAXES if self._is_storage(uid) else UNCOMPRESSED)
+        if not syntax:
+            return result(TRANSFER_SYNTAXES_NOT_SUPPORTED)
         if not ((scu and self._as_scu(uid)) or (scp and self._as_scp(uid))):
             return result(USER_REJECTION)
-        syntax = choose(offered, TRANSFER_SYNTAXES if self._is_storage(uid) else UNCOMPRESSED)
-        return result(ACCEPTED, syntax) if syntax else result(TRANSFER_SYNTAXES_NOT_SUPPORTED)
+        return result(ACCEPTED, syntax)
 
 
 def choose(offered: Sequence[str], allowed: Collection[str]) -> str:

@@ -118,3 +118,8 @@ def test_results_and_roles_are_those_of_pynetdicom(wanted: list[tuple[str, list[
     theirs, answered = negotiate_as_acceptor(requested, supported, dict(roles))
     assert {item.context_id: item.result for item in ours} == {item.context_id: item.result for item in theirs}
     assert acceptor.roles(ours, roles) == {str(item.sop_class_uid): (bool(item.scu_role), bool(item.scp_role)) for item in answered}
+
+
+def test_a_context_without_a_known_syntax_is_refused_for_that_whatever_its_role() -> None:
+    assert answer("1.2.840.10008.5.1.4.1.1.2", ("1.2.3",), role=(False, True)) == (4, "")
+    assert answer("1.2.840.10008.5.1.4.1.1.2", role=(False, True))[0] == 1
