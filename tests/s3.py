@@ -48,7 +48,8 @@ class S3Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [program(), "server", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-filer", "-s3",
-                 f"-s3.port={self.port}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false",
+                 f"-s3.port={self.port}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+                 f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false",
                  "-volume.max=20", "-master.volumeSizeLimitMB=64"], stdout=log, stderr=log, cwd=self.folder)
         until = time.monotonic() + 90
         while not listening(self.port):
