@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from radanon_node.biometrics.weights import GeneratorWeights
 from radanon_node.errors import ConfigError, HoldInstance, Reason
+from radanon_node.onnx_session import open_session
 from radanon_node.pipeline.types import GrayFrame
 
 
@@ -28,15 +28,9 @@ class Generator:
     """
 
     def __init__(self, weights: GeneratorWeights, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = max(threads, 1)
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        ort.disable_telemetry_events()
         self.weights = weights
         try:
-            self._session = ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(str(weights.path), threads)
             (source,), (result,) = self._session.get_inputs(), self._session.get_outputs()
             self._names = source.name, result.name
             found = self._run(np.zeros((1, 1, weights.side, weights.side), np.float32))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
+from radanon_node.onnx_session import open_session
 
 VERIFIER_KEY = "verifier_sha256"
 """Key of the graph's metadata under which the hash of its second stage stands."""
@@ -33,16 +33,8 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = max(threads, 1)
-        options.inter_op_num_threads = 1
-        # Spinning threads would keep an idle node's cores busy; the arena would keep the largest film's memory for ever.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        ort.disable_telemetry_events()
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(str(path), threads)
             (source,), (self._output,) = self._session.get_inputs(), [output.name for output in self._session.get_outputs()][:1]
         except Exception as error:  # noqa: BLE001 - the runtime raises its own, undocumented types
             raise ConfigError(f"worker.weights: {path.name} cannot be loaded: {type(error).__name__}") from None

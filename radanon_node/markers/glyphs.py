@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from radanon_node.errors import HoldInstance, Reason
+from radanon_node.onnx_session import open_session
 
 SIDE = 32
 OTHER = "other"
@@ -59,13 +59,8 @@ def _session() -> Any:
         raise HoldInstance(Reason.MODEL_MISSING, "the glyph net is not installed") from None
     if hashlib.sha256(content).hexdigest() != card["sha256"] or tuple(card["classes"]) != CLASSES:
         raise HoldInstance(Reason.MODEL_MISSING, "the glyph net is not the one that belongs to this version")
-    options = ort.SessionOptions()
     # One thread: a call takes well under a millisecond, and the same sum order gives the same verdict everywhere.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    ort.disable_telemetry_events()
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return open_session(content, 1)
 
 
 def classify(glyphs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

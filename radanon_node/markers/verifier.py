@@ -12,10 +12,10 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
+from radanon_node.onnx_session import open_session
 from radanon_node.pipeline.types import Box, GrayFrame
 
 SIDE = 64
@@ -118,14 +118,8 @@ class OnnxVerifier:
     """
 
     def __init__(self, path: Path, classes: int, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = max(threads, 1)
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        ort.disable_telemetry_events()
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(str(path), threads)
             names = [source.name for source in self._session.get_inputs()]
             shape = self._session.get_outputs()[0].shape
         except Exception as error:  # noqa: BLE001 - the runtime raises its own, undocumented types
