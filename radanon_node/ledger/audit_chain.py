@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from radanon_node.ledger.schema import audit, now
 from radanon_node.ledger.schema_audit import audit_chain
-from radanon_node.pipeline.chain import canonical
+from radanon_node.pipeline.chain import canonical, keyed_link
 
 _LOCK = 0x61756474  # of the advisory lock under which PostgreSQL's writers take turns at the end of the chain
 _PURPOSE = "radanon_node 2026 audit chain"
@@ -46,11 +46,7 @@ class AuditChain:
         return self._link(b"anchor", text.encode())
 
     def _link(self, *parts: bytes) -> str:
-        hasher = blake3(key=self._key)
-        for part in parts:
-            hasher.update(len(part).to_bytes(8, "little"))
-            hasher.update(part)
-        return hasher.hexdigest()
+        return keyed_link(self._key, *parts)
 
 
 def append(connection: Connection, chain: AuditChain, values: Mapping[str, Any]) -> int:

@@ -68,11 +68,16 @@ class ReceiptChain:
         return None
 
     def _link(self, *parts: bytes) -> str:
-        hasher = blake3(key=self._key)
-        for part in parts:
-            hasher.update(len(part).to_bytes(8, "little"))
-            hasher.update(part)
-        return hasher.hexdigest()
+        return keyed_link(self._key, *parts)
+
+
+def keyed_link(key: bytes, *parts: bytes) -> str:
+    """Keyed BLAKE3 over `parts`, each with its length so that no two lists of parts look alike: 64 hexadecimal digits."""
+    hasher = blake3(key=key)
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.hexdigest()
 
 
 def canonical(receipt: dict[str, Any]) -> bytes:
