@@ -24,6 +24,7 @@ from radanon_node.node import open_store
 from radanon_node.vault import PIECE, ReadVault, WriteVault, new_recipient
 from tests.integration.harness import NodeProcess, node_config, originals, storescu, write_study
 from tests.ledger.conftest import postgres
+from tests.postgres import Postgres
 
 __all__ = ["postgres"]
 PHRASE = "correct horse battery"
@@ -189,8 +190,9 @@ def test_originals_that_came_after_the_backup_are_kept(tmp_path: Path, phrase: P
 
 
 @pytest.mark.skipif(shutil.which("pg_dump") is None, reason="PostgreSQL's clients are not installed")
-def test_a_postgresql_ledger_is_dumped_and_loaded(postgres: str, tmp_path: Path, phrase: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = postgres.format(user="postgres")
+def test_a_postgresql_ledger_is_dumped_and_loaded(postgres: Postgres, tmp_path: Path, phrase: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    url = postgres.url
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for name in ("before", "after"):

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,24 +18,10 @@ import pydicom
 import pytest
 import yaml
 
-from tests.integration.harness import NodeProcess, assert_clean, film, node_config, originals, storescu, write_study
+from tests.integration.harness import NodeProcess, assert_clean, film, originals, storescu, write_study
 from tests.peers import free_port, orthanc, storescp
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    with storescp(tmp_path / "archive") as peer:
-        yield peer.folder, peer.port
-
-
-@pytest.fixture
-def node(tmp_path: Path, archive: tuple[Path, int]) -> Iterator[NodeProcess]:
-    destinations = {"archive": {"host": "127.0.0.1", "port": archive[1], "ae_title": "ARCHIVE"}}
-    found = NodeProcess(tmp_path / "node", node_config(tmp_path / "node", destinations))
-    yield found
-    found.stop()
 
 
 def received(folder: Path) -> list[pydicom.Dataset]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,42 +16,18 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival, ReleasedItem, ReleaseRecord, WorkItem
 from radanon_node.pipeline.released import digest_of
+from tests.postgres import Postgres, postgres_server
 
 KEY = bytes(range(32))
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 _numbers = count(1)
 
 
-def _postgres_programs() -> Path | None:
-    found = shutil.which("pg_ctl")
-    if found:
-        return Path(found).parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """URL of a private PostgreSQL cluster (no TCP port), without the user's name."""
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="radanon-pg-"))
-    as_postgres: list[str] = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, "postgres", "postgres")
-        as_postgres = ["runuser", "-u", "postgres", "--"]
-    control = [*as_postgres, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-w"]
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=60"
-    try:
-        subprocess.run([*as_postgres, str(programs / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                        "--no-sync"], check=True, capture_output=True, cwd="/")
-        subprocess.run([*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, capture_output=True, cwd="/")
-        try:
-            yield f"postgresql+psycopg://{{user}}@/postgres?host={folder}"
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL server for all tests of the ledger."""
+    with postgres_server(durable=False) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -65,16 +38,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return fresh_schema(request.getfixturevalue("postgres"))
 
 
-def fresh_schema(server: str) -> str:
+def fresh_schema(server: Postgres) -> str:
     """URL of an empty place on the server of `postgres`."""
     # A role with a schema of its own: a database each would be hundreds of files.
     name = f"ledger{next(_numbers)}"
-    engine = create_engine(server.format(user="postgres"), isolation_level="AUTOCOMMIT")
+    engine = create_engine(server.url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE ROLE {name} LOGIN SUPERUSER"))
         connection.execute(text(f"CREATE SCHEMA {name} AUTHORIZATION {name}"))
     engine.dispose()
-    return str(server.format(user=name))
+    return server.url_of(name)
 
 
 @dataclass

@@ -12,12 +12,13 @@ import pytest
 
 from radanon_node.bell import Bell, EchoBell
 from radanon_node.ledger.wire import Wire
+from tests.postgres import Postgres
 
 Hands = Any
 
 
 @pytest.fixture
-def two(postgres: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+def two(postgres: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     """(hands, bells and wire of one node, bells and wire of another)."""
     from tests.ledger.conftest import Hands as RealHands
     from tests.ledger.conftest import fresh_schema
