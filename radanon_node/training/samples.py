@@ -35,6 +35,8 @@ class Mix:
         A labelled window is turned by a quarter or flipped.
     borrow : float
         The ground of a drawn window is a stretched, turned piece of a labelled film: bone and flesh as no chest shows them.
+    decoy : float
+        Something that a person saw to be no marker (``not_a_marker``) is laid on a window, turned and scaled.
     """
 
     real: float = 0.55
@@ -43,6 +45,7 @@ class Mix:
     empty: float = 0.2
     turn: float = 0.3
     borrow: float = 0.35
+    decoy: float = 0.15
 
 
 @lru_cache(maxsize=1024)
@@ -81,6 +84,7 @@ class Samples:
 
     def __init__(self, films: Sequence[LabelledFilm], seed: int, size: int, mix: Mix | None = None, long_side: int = 1024) -> None:
         self._films = tuple(films)
+        self._decoyed = tuple(f for f in self._films if f.decoys)
         self._marked = tuple(f for f in self._films if f.decoys or any(i.label >= 0 for i in f.items))
         self._seed, self._size, self._mix, self._long = seed, size, mix or Mix(), long_side
 
@@ -138,11 +142,41 @@ class Samples:
         painter = Painter(image, rng, tuple(known))
         empty = rng.random() < self._mix.empty
         distractors.scatter(painter.film, int(rng.integers(1, 5) if empty else rng.choice([0, 0, 1, 2, 3])), rng)
+        if self._decoyed and rng.random() < self._mix.decoy:
+            self._lay_decoy(painter.film, rng)
         if not empty:
             for _ in range(int(rng.integers(1, 3 + rows * columns // 60000))):
                 add_marker(painter, rng)
         done = painter.done()
         return done.image, known + list(done.items)
+
+    def _lay_decoy(self, film: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """What somebody took for a marker, with a little of its surroundings, brightened onto `film`, in place."""
+        source = self._decoyed[int(rng.integers(0, len(self._decoyed)))]
+        decoy = source.decoys[int(rng.integers(0, len(source.decoys)))]
+        image = _read(str(source.path))
+        side = 1.5 * max(decoy.x1 - decoy.x0, decoy.y1 - decoy.y0) + 8
+        cx, cy = (decoy.x0 + decoy.x1) / 2, (decoy.y0 + decoy.y1) / 2
+        if any(min(i.x1, cx + side) > max(i.x0, cx - side) and min(i.y1, cy + side) > max(i.y0, cy - side) for i in source.items):
+            return
+        scale = self._long / max(image.shape) * float(np.exp(rng.normal(0, 0.35)))
+        length = max(int(side * scale), 12)
+        matrix = _matrix(cx, cy, length, length, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
+        piece = cv2.warpAffine(image, matrix, (length, length), flags=cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR).astype(
+            np.float32
+        )
+        rim = np.minimum(np.arange(length), np.arange(length)[::-1]).astype(np.float32) / (0.15 * length)
+        soft = np.minimum(np.minimum(rim[:, None], rim[None]), 1)
+        y, x = (int(rng.uniform(-0.3 * length, limit - 0.7 * length)) for limit in film.shape)
+        r0, c0, r1, c1 = max(y, 0), max(x, 0), min(y + length, film.shape[0]), min(x + length, film.shape[1])
+        if r0 >= r1 or c0 >= c1:
+            return
+        view, cut = film[r0:r1, c0:c1], np.s_[r0 - y : r1 - y, c0 - x : c1 - x]
+        if rng.random() < 0.5:  # on what is there, as another absorber in the beam
+            added = np.maximum(piece - np.float32(np.median(piece)), 0)
+            view += added[cut] * soft[cut] * (255 - view) / 255
+        else:
+            view += (piece[cut] - view) * soft[cut]
 
     def _drawn(self, index: int, rows: int, columns: int, rng: np.random.Generator) -> Gray:
         # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 64 samples.

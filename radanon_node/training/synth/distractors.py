@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.training.synth import glyphs, lookalikes
+from radanon_node.training.synth import fasteners, glyphs, lookalikes
 from radanon_node.training.synth.strokes import Film, draw, lay, wiggle
 
 
@@ -211,6 +211,12 @@ _ALL: tuple[tuple[Callable[[Film, np.random.Generator], None], float], ...] = (
     (lookalikes.phleboliths, 0.05),
     (lookalikes.device, 0.06),
     (lookalikes.joint, 0.06),
+    (fasteners.zipper, 0.05),
+    (fasteners.necklace, 0.05),
+    (fasteners.staples, 0.05),
+    (fasteners.connector, 0.07),
+    (fasteners.snap_close, 0.05),
+    (fasteners.humeral_head, 0.05),
 )
 
 

@@ -92,7 +92,9 @@ class Painter:
         before = view.copy()
         level, opacity = _exposure(ground, rng)
         faint = rng.uniform(0.03, 0.25)
-        white = 255.0 if rng.random() < 0.7 else float(rng.uniform(170, 255))
+        kind = rng.random()
+        # Print is white, light gray, or on some consoles hardly brighter than what it stands on.
+        white = 255.0 if kind < 0.62 else float(rng.uniform(150, 255)) if kind < 0.88 else min(ground + float(rng.uniform(30, 120)), 255.0)
         if marker.digital and ground > 200 and sum(p.tone == "white" for p in marker.parts) == len(marker.parts):
             white = float(rng.uniform(0, 90))
         covered = np.zeros((len(marker.classes), *view.shape), np.float32)
@@ -131,7 +133,10 @@ def _exposure(ground: float, rng: np.random.Generator) -> tuple[float, float]:
         level = rng.uniform(200, 255)
     else:
         level = min(255.0, ground + rng.uniform(25, 160))
-    opacity = rng.uniform(0.75, 1.0) if rng.random() < 0.65 else rng.uniform(0.2, 0.75)
+    kind = rng.random()
+    opacity = rng.uniform(0.75, 1.0) if kind < 0.6 else rng.uniform(0.2, 0.75)
+    if kind > 0.92:  # hardly to be seen
+        opacity = min(1.0, rng.uniform(13, 24) / max(abs(level - ground), 1))
     if level - ground < 16:  # on a nearly white ground lead can only be a little brighter, or show dark where the ground is saturated
         level = min(ground + 30, 255.0) if ground < 235 else ground - rng.uniform(25, 90)
         opacity = 1.0
@@ -143,7 +148,8 @@ def _exposure(ground: float, rng: np.random.Generator) -> tuple[float, float]:
 def random_angle(digital: bool, rng: np.random.Generator) -> tuple[float, bool]:
     """Tilt in degrees and mirroring, as often as they are seen."""
     if digital:
-        angle = 0.0 if rng.random() < 0.9 else float(rng.choice([90, 270, 180]))
+        kind = rng.random()
+        angle = 0.0 if kind < 0.86 else float(rng.choice([90, 270, 180])) if kind < 0.95 else float(rng.normal(0, 4))
         return angle, bool(rng.random() < 0.06)
     kind = rng.random()
     if kind < 0.55:
@@ -159,7 +165,7 @@ def random_angle(digital: bool, rng: np.random.Generator) -> tuple[float, bool]:
 
 def letter_height(rng: np.random.Generator, scale: float = 1.0) -> float:
     """Pixels at the network's input: most 20 to 60, tails to 9 and 200, the large ones more often than a bell would have them."""
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         return float(rng.uniform(48, 200)) * scale
     return float(np.clip(np.exp(rng.normal(np.log(33), 0.5)), 9, 190)) * scale
 

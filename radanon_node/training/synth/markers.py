@@ -222,6 +222,40 @@ def id_block(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
+def spaced_text(h: float, rng: np.random.Generator) -> Marker:
+    """Letters stuck or printed one by one, far apart, each with its own tilt; one item."""
+    digital = rng.random() < 0.35
+    sheet = Sheet(digital)
+    value = (words.initials(rng) + str(rng.integers(0, 100)) if rng.random() < 0.4 else words.text(rng)).replace(" ", "")[:9]
+    item, x, y = sheet.item(TEXT), 0.0, 0.0
+    gap, drop = h * rng.uniform(0.15, 0.9), h * rng.normal(0, 0.12)
+    font, tone = _pick_font(rng), "white" if digital else "lead"
+    for character in value:
+        mask = glyphs.word(character, max(int(h), 8), font) if digital else _lead_glyphs(character, h, rng)
+        sheet.put(mask, x, y + (0 if digital else h * rng.normal(0, 0.08)), tone, item)
+        x += mask.shape[1] + gap * (1 if digital else rng.uniform(0.6, 1.3))
+        y += 0 if digital else drop
+    return sheet.marker()
+
+
+def digital_group(h: float, rng: np.random.Generator) -> Marker:
+    """A printed side letter and, somewhere near it, the position, the time or the technologist in smaller print."""
+    sheet = Sheet(True)
+    style, font = float(rng.uniform(0, 0.75)), _pick_font(rng)
+    letter = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), font, int(rng.integers(0, 2)))
+    _printed(sheet, letter, 0, 0, sheet.item(SIDE_LETTER), rng, style)
+    size, gap = max(int(h * rng.uniform(0.3, 0.9)), 8), h * rng.uniform(0.25, 1.2)
+    lines = [glyphs.word(words.text(rng)[:16], size, font) for _ in range(int(rng.choice([1, 1, 2])))]
+    height = sum(mask.shape[0] for mask in lines) + size * 0.4 * (len(lines) - 1)
+    side = rng.random()
+    x = letter.shape[1] + gap if side < 0.25 else -gap - max(m.shape[1] for m in lines) if side < 0.4 else 0.0
+    y = 0.0 if side < 0.4 else letter.shape[0] + gap if side < 0.8 else -gap - height
+    for mask in lines:
+        _printed(sheet, mask, x, y, sheet.item(TEXT), rng, style)
+        y += mask.shape[0] + size * 0.4
+    return sheet.marker()
+
+
 def lead_text(h: float, rng: np.random.Generator) -> Marker:
     """Words, numbers or initials in lead, on tape or scratched."""
     sheet = Sheet()
@@ -246,14 +280,21 @@ def lead_text(h: float, rng: np.random.Generator) -> Marker:
 def symbol(h: float, rng: np.random.Generator) -> Marker:
     """Arrow, disc, ball, ring, ring with balls, ruler, scale bar, cross."""
     kind = rng.random()
-    digital = kind < 0.45
+    digital = kind < 0.40
     sheet = Sheet(digital)
-    if kind < 0.25:
+    if kind < 0.2:
         s = h * rng.uniform(0.8, 1.8)
         mask = glyphs.arrow(max(int(s), 9), max(int(s * rng.uniform(0.4, 0.8)), 7), rng.random() < 0.85)
         _printed(sheet, mask, 0, 0, sheet.item(SYMBOL), rng, rng.uniform(0, 0.75))
-    elif kind < 0.45:
-        _ruler(sheet, h, rng)
+    elif kind < 0.48:
+        _ruler(sheet, h, rng, "white" if digital else "lead")
+    elif kind < 0.54:  # a calibration ball: brightest in the middle, on a stem or in a holder
+        s = max(int(h * rng.uniform(0.8, 2.0)), 10)
+        yy, xx = np.mgrid[-1 : 1 : s * 1j, -1 : 1 : s * 1j]
+        ball = np.sqrt(np.clip(1 - xx * xx - yy * yy, 0, 1)).astype(np.float32) ** np.float32(rng.uniform(0.15, 1.0))
+        if rng.random() < 0.4:
+            sheet.put(glyphs.rectangle(max(s // 6, 2), int(s * rng.uniform(0.5, 2))), s * 0.42, s * 0.9, "faint", -1)
+        sheet.put(ball, 0, 0, "lead", sheet.item(SYMBOL))
     elif kind < 0.75:
         w = int(h * rng.uniform(0.7, 1.4))
         disc = glyphs.ellipse(w, int(w * rng.uniform(0.9, 1.25)))
@@ -274,8 +315,9 @@ def symbol(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
-def _ruler(sheet: Sheet, h: float, rng: np.random.Generator) -> None:
-    length, tick = int(h * rng.uniform(2.5, 6)), max(int(h * rng.uniform(0.2, 0.5)), 3)
+def _ruler(sheet: Sheet, h: float, rng: np.random.Generator, tone: str) -> None:
+    """A scale bar or ruler, lying or standing, at times with numbers along it or a caption."""
+    length, tick = int(h * rng.uniform(2.0, 7)), max(int(h * rng.uniform(0.12, 0.5)), 3)
     line = max(int(h * 0.05), 1)
     mask = np.zeros((tick, length), np.float32)
     mask[-line:] = 1
@@ -283,22 +325,39 @@ def _ruler(sheet: Sheet, h: float, rng: np.random.Generator) -> None:
     for k, x in enumerate(range(0, length, every)):
         mask[tick // 2 if k % 5 else 0 :, x : x + line] = 1
     mask[:, -line:] = 1
+    if rng.random() < 0.3:
+        mask = mask[::-1]
+    stands = rng.random() < 0.55
+    if stands:
+        mask = np.ascontiguousarray(mask.T)
     item = sheet.item(SYMBOL)
-    sheet.put(mask, 0, 0, "white", item)
-    if rng.random() < 0.5:
-        caption = glyphs.word(f"{rng.choice([2, 5, 10, 20])} {rng.choice(['cm', 'mm'])}", max(int(h * 0.5), 8), _pick_font(rng))
-        sheet.put(caption, length / 2 - caption.shape[1] / 2, tick + h * 0.2, "white", sheet.item(TEXT))
+    if tone == "white" and rng.random() < 0.3:
+        sheet.put(glyphs.grown(mask, 1), -1, -1, "black", item)
+    sheet.put(mask, 0, 0, tone, item)
+    said = rng.random()
+    font, size = _pick_font(rng), max(int(h * rng.uniform(0.3, 0.55)), 8)
+    if said < 0.4:
+        caption = glyphs.word(f"{rng.choice([1, 2, 5, 10, 20])} {rng.choice(['cm', 'mm'])}", size, font)
+        x, y = (tick + size * 0.3, length / 2) if stands else (length / 2 - caption.shape[1] / 2, tick + h * 0.2)
+        sheet.put(caption, x, y, tone, sheet.item(TEXT))
+    elif said < 0.65 and every * 5 > 1.5 * size:
+        for k, x in enumerate(range(0, length, every * 5)):
+            number = glyphs.word(str(k if rng.random() < 0.9 else k * 10), size, font)
+            place = (tick + size * 0.3, x) if stands else (x, tick + size * 0.3)
+            sheet.put(number, *place, tone, sheet.item(TEXT))
 
 
 _BUILDERS: tuple[tuple[Callable[[float, np.random.Generator], Marker], float], ...] = (
-    (lead_letter, 0.30),
-    (plate, 0.07),
-    (framed, 0.09),
-    (digital_letter, 0.10),
-    (printed_text, 0.20),
+    (lead_letter, 0.28),
+    (plate, 0.06),
+    (framed, 0.10),
+    (digital_letter, 0.09),
+    (printed_text, 0.17),
+    (digital_group, 0.06),
     (id_block, 0.03),
-    (lead_text, 0.13),
-    (symbol, 0.11),
+    (lead_text, 0.11),
+    (spaced_text, 0.04),
+    (symbol, 0.13),
 )
 
 
