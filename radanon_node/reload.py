@@ -16,7 +16,8 @@ from typing import Any
 from radanon_node.errors import ConfigError
 from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
-from radanon_node.settings import Config, Settings
+from radanon_node.settings import Config
+from radanon_node.settings_values import Settings
 
 RESTART_ONLY = (
     "node.data_dir", "node.key_file", "listener.host", "listener.port", "worker.processes", "ledger", "web.enabled", "web.host", "web.port",

@@ -14,7 +14,8 @@ from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.reporting import Period, PolicyUse
 from radanon_node.reasons import REASON_HELP
-from radanon_node.settings import Config, ProfileSettings
+from radanon_node.settings import Config
+from radanon_node.settings_profile import ProfileSettings
 from radanon_node.tags.tables import METHOD_CODES, method_meanings
 
 _STYLE = """

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from radanon_node import config
 from radanon_node.errors import ConfigError
-from radanon_node.settings import Config, DestinationSettings, ProfileSettings, RouteSettings
+from radanon_node.settings import Config, DestinationSettings, RouteSettings
+from radanon_node.settings_profile import ProfileSettings
 
 ROOT = Path(__file__).parents[1]
 MINIMAL: dict[str, Any] = {

@@ -25,7 +25,7 @@ from radanon_node.pixels.fill import Paint
 from radanon_node.pixels.redact import Redacted
 from radanon_node.pixels.rewrite import redacted_values, rewrite
 from radanon_node.pixels.view import views
-from radanon_node.settings import BiometricsSettings
+from radanon_node.settings_profile import BiometricsSettings
 
 KEYED_MU = 0.01
 """Of the field per patient where the settings name none: the paper's largest."""

@@ -12,7 +12,7 @@ from pydicom.uid import (
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pixels.codec import Image
-from radanon_node.settings import BiometricsSettings
+from radanon_node.settings_profile import BiometricsSettings
 
 _RADIOGRAPHS = frozenset(
     {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, DigitalXRayImageStorageForProcessing}

@@ -19,7 +19,7 @@ from radanon_node.biometrics.weights import find_generator
 from radanon_node.pipeline.types import Box, Kind, Region, Source, Verdict
 from radanon_node.pixels.codec import open_image
 from radanon_node.pixels.instance import read_instance
-from radanon_node.settings import BiometricsSettings
+from radanon_node.settings_profile import BiometricsSettings
 from radanon_node.training.demo_films import draw_film
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 

@@ -12,7 +12,7 @@ from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Stopwatch, Tools
 from radanon_node.pipeline.types import Received
-from radanon_node.settings import ProfileSettings, TagSettings
+from radanon_node.settings_profile import ProfileSettings, TagSettings
 from radanon_node.training.demo_films import draw_film
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from radanon_node.pixels.instance import encode_instance, read_instance
-from radanon_node.settings import OptionName, PseudonymSettings, TagSettings
+from radanon_node.settings_profile import OptionName, PseudonymSettings, TagSettings
 from radanon_node.tags.engine import PixelFacts, Scrubber
 from radanon_node.tags.identifiers import collect
 from radanon_node.tags.pseudonyms import Pseudonyms

@@ -21,7 +21,8 @@ from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
 from radanon_node.network.check import check_destination
 from radanon_node.node import open_store
-from radanon_node.settings import BiometricsSettings, Config
+from radanon_node.settings import Config
+from radanon_node.settings_profile import BiometricsSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from radanon_node.markers.text_judge import Matcher, judge_frame
 from radanon_node.markers.text_loop import loop_regions
 from radanon_node.markers.text_net import TextNets
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Region, Source
-from radanon_node.settings import PixelSettings
+from radanon_node.settings_profile import PixelSettings
 
 _LEAST_CONTRAST = 12
 _LARGEST_PART = 32  # blocks: 1024 pixels, which bounds the memory of one run of the net

@@ -18,7 +18,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.settings import PixelSettings
+from radanon_node.settings_profile import PixelSettings
 
 
 @dataclass(frozen=True, slots=True)

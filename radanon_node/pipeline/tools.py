@@ -20,7 +20,8 @@ from radanon_node.markers.detector import MarkerDetector
 from radanon_node.markers.rules import RuleSet, load_rules
 from radanon_node.markers.text import TextDetector
 from radanon_node.pipeline.observer import Observer
-from radanon_node.settings import BiometricsSettings, Config, ProfileSettings
+from radanon_node.settings import Config
+from radanon_node.settings_profile import BiometricsSettings, ProfileSettings
 from radanon_node.tags.engine import Scrubber
 from radanon_node.tags.known import Memory
 from radanon_node.tags.pseudonyms import Pseudonyms

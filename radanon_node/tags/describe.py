@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags import policy as policy_module
 from radanon_node.tags.policy import Action, TagPolicy
 from radanon_node.tags.tables import METHOD_CODES, OPTION_COLUMNS, concepts, method_meanings, profile_rows, safe_private

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags.documents import replacement
 from radanon_node.tags.identifiers import Identifiers, collect
 from radanon_node.tags.iods import has_iod, iod_types

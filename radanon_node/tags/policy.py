@@ -22,7 +22,7 @@ from enum import StrEnum
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from radanon_node.errors import ConfigError
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags.tables import Row, parse_tag, profile_rows
 
 

@@ -8,7 +8,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from radanon_node.errors import ConfigError
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags.raw import Element, elements, text_of
 from radanon_node.tags.tables import safe_private
 from radanon_node.tags.values import KNOWN_VRS

@@ -15,7 +15,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.settings import PseudonymSettings, TagSettings
+from radanon_node.settings_profile import PseudonymSettings, TagSettings
 from radanon_node.tags.lookup import LookupTable
 from radanon_node.tags.raw import first_text
 

@@ -21,7 +21,7 @@ from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Box, Detection, Kind, Quarantined, Received, Source
-from radanon_node.settings import BiometricsSettings, ProfileSettings, TagSettings
+from radanon_node.settings_profile import BiometricsSettings, ProfileSettings, TagSettings
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 from tests.biometrics.made import write_generator
 from tests.integration.harness import ct

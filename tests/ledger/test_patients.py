@@ -17,7 +17,7 @@ from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Quarantined, Received
-from radanon_node.settings import ProfileSettings, PseudonymSettings, TagSettings
+from radanon_node.settings_profile import ProfileSettings, PseudonymSettings, TagSettings
 from radanon_node.tags.known import Known
 from radanon_node.tags.pseudonyms import PatientKey
 from radanon_node.training.films_dicom import invent

@@ -14,7 +14,7 @@ from radanon_node.markers import text_net
 from radanon_node.markers.text import TextDetector, judge_text
 from radanon_node.markers.text_net import DETECTION, TextNets, model_file
 from radanon_node.pipeline.types import Box, GrayFrame, Kind, Region, Source, Verdict
-from radanon_node.settings import PixelSettings
+from radanon_node.settings_profile import PixelSettings
 from radanon_node.training.screen_grounds import ground
 from radanon_node.training.screen_scores import uncovered
 from radanon_node.training.screens import Screen, ScreenText, _Canvas, draw_text, make_loop

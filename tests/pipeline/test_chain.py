@@ -19,7 +19,7 @@ from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Received
-from radanon_node.settings import PixelSettings, ProfileSettings
+from radanon_node.settings_profile import PixelSettings, ProfileSettings
 
 SCHEMA = json.loads((Path(radanon_node.pipeline.__file__).parent / "data" / "receipt.schema.json").read_text())
 RECEIPTS = [{"number": number, "boxes": [[1, 2], number]} for number in range(5)]

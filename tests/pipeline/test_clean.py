@@ -20,7 +20,7 @@ from radanon_node.pipeline.explain import explain
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Quarantined, Received, Source
-from radanon_node.settings import PixelSettings, ProfileSettings, TagSettings
+from radanon_node.settings_profile import PixelSettings, ProfileSettings, TagSettings
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 from tests.integration.harness import assert_clean, ct, film
 

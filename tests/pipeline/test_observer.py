@@ -22,7 +22,7 @@ from radanon_node.pipeline.observer import Observer
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Box, Kind, Quarantined, Received, Region, Source, Verdict
-from radanon_node.settings import PixelSettings, ProfileSettings, TagSettings
+from radanon_node.settings_profile import PixelSettings, ProfileSettings, TagSettings
 from radanon_node.training.films_dicom import invent
 from radanon_node.training.screens import font_files
 from tests.integration.harness import ct

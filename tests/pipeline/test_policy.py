@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from radanon_node.errors import HoldInstance, Reason
 from radanon_node.pipeline.policy import PixelPlan, plan, policy_table
-from radanon_node.settings import PixelSettings
+from radanon_node.settings_profile import PixelSettings
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 CR = "1.2.840.10008.5.1.4.1.1.1"

@@ -17,7 +17,8 @@ from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.shadow import Shadow, differences
 from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received
-from radanon_node.settings import Config, PixelSettings, ProfileSettings, TagSettings
+from radanon_node.settings import Config
+from radanon_node.settings_profile import PixelSettings, ProfileSettings, TagSettings
 from tests.integration.harness import film
 from tests.pipeline.test_clean import OPTIONS, PERSON, tools
 from tests.pipeline.test_worker import Site

@@ -18,7 +18,7 @@ from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Received, Source
 from radanon_node.pixels.codec import open_image
 from radanon_node.pixels.instance import read_instance
-from radanon_node.settings import PixelSettings, ProfileSettings, TagSettings
+from radanon_node.settings_profile import PixelSettings, ProfileSettings, TagSettings
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 from tests.markers.drawn import Film, stencil
 

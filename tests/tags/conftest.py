@@ -10,7 +10,7 @@ from hypothesis import settings
 from pydicom.dataset import Dataset
 
 from radanon_node.pixels.instance import encode_instance, read_instance
-from radanon_node.settings import PseudonymSettings, TagSettings
+from radanon_node.settings_profile import PseudonymSettings, TagSettings
 from radanon_node.tags.engine import PixelFacts, Scrubbed, Scrubber
 from radanon_node.tags.identifiers import Identifiers, collect
 from radanon_node.tags.pseudonyms import Pseudonyms

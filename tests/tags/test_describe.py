@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from radanon_node.pixels.instance import read_instance
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags.describe import policy_lines, render_documentation, render_policy, summarize
 from radanon_node.tags.tables import profile_rows
 

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from radanon_node.errors import ConfigError
-from radanon_node.settings import TagSettings
+from radanon_node.settings_profile import TagSettings
 from radanon_node.tags.private import PrivatePolicy
 from radanon_node.tags.tables import safe_private
 

@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.settings import PseudonymSettings, TagSettings
+from radanon_node.settings_profile import PseudonymSettings, TagSettings
 from radanon_node.tags.engine import Scrubber
 from radanon_node.tags.pseudonyms import PatientKey, Pseudonyms, patient_key
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from radanon_node.cli import main  # noqa: E402
 from radanon_node.errors import ConfigError  # noqa: E402
-from radanon_node.settings import BiometricsSettings  # noqa: E402
+from radanon_node.settings_profile import BiometricsSettings  # noqa: E402
 from radanon_node.training.biometrics import films as source  # noqa: E402
 from radanon_node.training.biometrics.attackers import (  # noqa: E402
     Metric,
