@@ -93,10 +93,11 @@ def run(args: argparse.Namespace) -> int:
 def _screens(args: argparse.Namespace) -> None:
     from radanon_node.markers.text import TextDetector
     from radanon_node.training.screen_grounds import SIZES
-    from radanon_node.training.screen_scores import score
+    from radanon_node.training.screen_scores import failure_pictures, score
 
     unknown = set(args.modality or ()) - set(SIZES)
     if unknown:
         raise ConfigError(f"--modality: must be one of {', '.join(sorted(SIZES))}")
-    scores = score(TextDetector.load(args.threads), args.modality or sorted(SIZES), args.screens, args.seed)
+    scores = score(TextDetector.load(args.threads), args.modality or sorted(SIZES), args.screens, args.seed,
+                   failure_pictures(args.failures / "screens") if args.failures else None)
     print(json.dumps(scores.figures(), indent=1) if args.json else scores.table())

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pydicom.dataset import Dataset
 
-from radanon_node.markers.text_boxes import BLOCK, busy_blocks, busy_parts, text_boxes
+from radanon_node.markers.text_boxes import BLOCK, busy_blocks, busy_parts, text_boxes, whole_lines
 from radanon_node.markers.text_judge import Matcher, judge_frame
 from radanon_node.markers.text_loop import loop_regions
 from radanon_node.markers.text_net import TextNets
@@ -95,11 +95,9 @@ class TextDetector:
         rows, columns = frame.shape
         if min(rows, columns) < _SMALLEST:
             return []
-        found = []
-        for part in busy_parts(busy_blocks(frame, _LEAST_CONTRAST), _LARGEST_PART):
-            window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(rows, columns)
-            found += self.detect_window(frame, window)
-        return found
+        windows = [Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(rows, columns)
+                   for part in busy_parts(busy_blocks(frame, _LEAST_CONTRAST), _LARGEST_PART)]
+        return _detections([self._search(frame, window) for window in windows])
 
     def detect_window(self, frame: GrayFrame, window: Box) -> list[Detection]:
         """Find text in one part of a frame; boxes are in the frame's pixels.
@@ -108,14 +106,17 @@ class TextDetector:
         the net astray, and what is text is found as such. A tile that is text from edge to edge stays so. One without any sharp edge
         is no text.
         """
-        found = []
+        return _detections([self._search(frame, window)])
+
+    def _search(self, frame: GrayFrame, window: Box) -> list[tuple[Box, float]]:
+        found, tiled = [], list[list[tuple[Box, float]]]()
         for box, score in self._boxes(frame, window):
             if min(box.width, box.height) <= _TALLEST_LINE or (
                     min(box.width, box.height) <= 2 * _TALLEST_LINE and max(box.width, box.height) > 2.5 * min(box.width, box.height)):
                 found.append((box, score))
             elif _has_edges(frame, box):
-                found += [again for tile in _tiles(box, window) for again in self._boxes(frame, tile)]
-        return [Detection(box, Kind.TEXT, min(score, 1.0), Source.TEXT_MODEL) for box, score in found]
+                tiled += [self._boxes(frame, tile) for tile in _tiles(box, window)]
+        return _together([found, *tiled])
 
     def _boxes(self, frame: GrayFrame, window: Box) -> list[tuple[Box, float]]:
         probability = self._nets.text_probability(frame[window.y0:window.y1, window.x0:window.x1])
@@ -138,6 +139,16 @@ class TextDetector:
             crop = frame[part.y0:part.y1, part.x0:part.x1] if part.area else frame[:1, :1]
             crops.append(np.pad(crop, ((1, 1), (2, 2)), mode="edge"))
         return self._nets.read(crops)
+
+
+def _together(windows: Sequence[Sequence[tuple[Box, float]]]) -> list[tuple[Box, float]]:
+    """What was found in several windows; in reading order, so that the result does not depend on how they were cut."""
+    found = whole_lines([one for window in windows for one in window], [number for number, window in enumerate(windows) for _ in window])
+    return sorted(found, key=lambda one: (one[0].y0, one[0].x0, one[0].y1, one[0].x1))
+
+
+def _detections(windows: Sequence[Sequence[tuple[Box, float]]]) -> list[Detection]:
+    return [Detection(box, Kind.TEXT, min(score, 1.0), Source.TEXT_MODEL) for box, score in _together(windows)]
 
 
 def _has_edges(frame: GrayFrame, box: Box) -> bool:

@@ -12,6 +12,8 @@ from radanon_node.pipeline.types import Box, GrayFrame
 
 BLOCK = 32
 """Side of the blocks in which flat parts of a picture are left out, pixels."""
+_SAME_LINE = 0.6
+"""Least part of the lower box's height that two boxes of one line share, and least ratio of their heights."""
 
 
 def text_boxes(probability: NDArray[np.float32], threshold: float, box_threshold: float, unclip: float) -> list[tuple[Box, float]]:
@@ -75,6 +77,49 @@ def _staircase(x: float, y: float, width: float, height: float, angle: float, ro
         if box.width > 0 and box.height > 0:
             boxes.append(box)
     return boxes
+
+
+def whole_lines(found: Sequence[tuple[Box, float]], windows: Sequence[int]) -> list[tuple[Box, float]]:
+    """Boxes of overlapping windows put together: a line that a window's edge cut in two is one line again, and nothing stands twice.
+
+    Half a line must not be judged by itself: the end of ``Acc 15603`` reads as the harmless ``C 15603``.
+
+    Parameters
+    ----------
+    found : sequence of (Box, float)
+    windows : sequence of int
+        Which window each was found in. Boxes of one window are put together only where one holds the other.
+
+    Returns
+    -------
+    list of (Box, float)
+        Boxes that overlap on the same line as their union, with the larger score.
+    """
+    if len(found) < 2:
+        return list(found)
+    edges = np.array([[box.x0, box.y0, box.x1, box.y1] for box, _ in found], np.int64)
+    wide, high = (np.minimum(edges[:, None, at + 2], edges[None, :, at + 2]) - np.maximum(edges[:, None, at], edges[None, :, at])
+                  for at in (0, 1))
+    alike = {}
+    for at, (along, across) in enumerate(((wide, high), (high, wide))):
+        size = edges[:, 3 - at] - edges[:, 1 - at]  # the height of level lines, the width of upright ones
+        smaller, larger = np.minimum(size[:, None], size[None]), np.maximum(size[:, None], size[None])
+        alike[at] = (along > 0) & (across >= _SAME_LINE * smaller) & (larger <= smaller / _SAME_LINE)
+    window = np.asarray(windows)
+    inside = (edges[None, :, :2] - 2 <= edges[:, None, :2]).all(axis=2) & (edges[:, None, 2:] <= edges[None, :, 2:] + 2).all(axis=2)
+    linked = ((alike[0] | alike[1]) & (window[:, None] != window[None])) | inside | inside.T
+    whole: list[tuple[Box, float]] = []
+    left = set(range(len(found)))
+    while left:
+        group, ahead = [], [left.pop()]
+        while ahead:
+            group.append(ahead.pop())
+            near = left.intersection(np.flatnonzero(linked[group[-1]]).tolist())
+            left -= near
+            ahead += near
+        low, high_ = edges[group, :2].min(axis=0), edges[group, 2:].max(axis=0)
+        whole.append((Box(int(low[0]), int(low[1]), int(high_[0]), int(high_[1])), max(found[one][1] for one in group)))
+    return whole
 
 
 def busy_blocks(gray: GrayFrame, contrast: int) -> NDArray[np.bool_]:

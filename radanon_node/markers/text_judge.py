@@ -124,6 +124,14 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
         words = {_normal(word) for word in retain}
         for index, (text, confidence) in zip(candidates, reader.read(view, [boxes[i] for i in candidates])):
             keeps[index], whys[index] = _verdict(text, confidence, index, boxes, allowed, words, identifiers)
+        pairs = _pairs(boxes, keeps, whys)
+        lines = [_both(boxes[one], boxes[other]) for one, other in pairs]
+        for (one, other), line, (text, confidence) in zip(pairs, lines, reader.read(view, lines) if lines else ()):
+            if confidence >= allowed.confidence and allowed.allows(text) and _fits(text, line) and not identifiers.matches(text):
+                keeps[one] = keeps[other] = True
+                whys[one] = whys[other] = "allowed_text"
+        for index in [i for i, keep in enumerate(keeps) if keep and _runs_into(boxes[i], [b for b, k in zip(boxes, keeps) if not k])]:
+            keeps[index], whys[index] = False, "not_isolated"
     kept = [found.box for found, keep in zip(detections, keeps) if keep]
     return [Region(found.box if keep else with_stray_letters(view, found.box, kept), Verdict.KEEP if keep else Verdict.REDACT, found.kind,
                    found.confidence, found.source, why) for found, keep, why in zip(detections, keeps, whys)]
@@ -135,6 +143,8 @@ _LONGEST = 7.0
 
 
 _LARGEST_MARK = 24  # pixels
+_WIDE_SPACE = 1.3  # heights between the parts of one word
+_HIS_OWN = {"identifier", "like_identifier"}
 
 
 def _may_stay(box: Box) -> bool:
@@ -162,6 +172,29 @@ def _verdict(text: str, confidence: float, index: int, boxes: Sequence[Box], all
         why = "caliper" if text in allowed.calipers else "scale_tick"
         return (True, why) if _alone(index, boxes) else (False, "not_isolated")
     return False, "text"
+
+
+def _pairs(boxes: Sequence[Box], keeps: Sequence[bool], whys: Sequence[str]) -> list[tuple[int, int]]:
+    """Neighbours on a line that may be one harmless word taken apart by wide spacing (``10  mm``): worth a reading together."""
+    found = []
+    for i, one in enumerate(boxes):
+        for j, other in enumerate(boxes):
+            height = min(one.height, other.height)
+            if (i != j and not (keeps[i] and keeps[j]) and -0.3 * height <= other.x0 - one.x1 <= _WIDE_SPACE * height
+                    and one.intersection(other).height >= 0.6 * max(one.height, other.height) and _may_stay(_both(one, other))
+                    and not {whys[i], whys[j]} & _HIS_OWN):
+                found.append((i, j))
+    return found
+
+
+def _both(one: Box, other: Box) -> Box:
+    return Box(min(one.x0, other.x0), min(one.y0, other.y0), max(one.x1, other.x1), max(one.y1, other.y1))
+
+
+def _runs_into(box: Box, others: Sequence[Box]) -> bool:
+    """Whether a box shares part of its line with one that is to be blacked out: then it is a part of that text, whatever it reads as."""
+    common = [box.intersection(other) for other in others]
+    return any(one.width > 0.3 * box.height and one.height > 0.3 * box.height for one in common)
 
 
 def _fits(text: str, box: Box) -> bool:

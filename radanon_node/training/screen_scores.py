@@ -9,16 +9,22 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 
 from radanon_node.markers.text import TextDetector
 from radanon_node.markers.text_judge import judge_frame
-from radanon_node.pipeline.types import Box, Verdict
+from radanon_node.pipeline.types import Box, GrayFrame, Region, Verdict
 from radanon_node.training.screen_grounds import SIZES, draw_furniture, ground
 from radanon_node.training.screens import ScreenText, make_screen
+from radanon_node.training.synth.anatomy import background
+
+OnFailure = Callable[[str, GrayFrame], None]
+"""Is given each failure: what it is (`identity_left`, `harmless_gone`, `false_box`, with modality and number) and its picture."""
 
 MARGIN = 3
 """Pixels that the node adds around a box by default."""
@@ -71,12 +77,17 @@ def uncovered(text: ScreenText, boxes: Sequence[Box], margin: int = MARGIN) -> f
     return float(left.sum() / max(int(text.ink.sum()), 1))
 
 
-def score(detector: TextDetector, modalities: Sequence[str], count: int, seed: int) -> TextScores:
-    """Draw `count` screens and `count` text-free pictures per modality and run the text pass over them."""
+def score(detector: TextDetector, modalities: Sequence[str], count: int, seed: int, on_failure: OnFailure | None = None) -> TextScores:
+    """Draw `count` screens and twice as many text-free pictures per modality and run the text pass over them.
+
+    Half of the text-free pictures are the modality's own ground with all that stands on its screens and is no text, half are
+    drawn radiographs (lungs, bones, bowel, spine) of the same size.
+    """
     scores = TextScores()
     for number in range(count):
         for modality in modalities:
             rng = np.random.default_rng([seed, number, sum(map(ord, modality))])
+            name = f"{modality}_{seed}_{number}"
             screen = make_screen(modality, rng)
             begun = time.process_time()
             found = detector.detect([screen.pixels])[0]
@@ -85,23 +96,51 @@ def score(detector: TextDetector, modalities: Sequence[str], count: int, seed: i
             scores.seconds[modality].append(time.process_time() - begun)
             scores.seconds[f"{modality} detection"].append(middle - begun)
             gone = [region.box for region in regions if region.verdict is Verdict.REDACT]
-            for text in screen.texts:
+            for index, text in enumerate(screen.texts):
                 left = uncovered(text, gone)
+                good = left < _REMOVED if text.identity else left > 0.95
                 if text.identity:
                     group = ("clear" if text.size >= 12 and text.contrast >= 80 else "faint") + ("_tilted" if text.tilt else "")
                     scores.removed[group][1] += 1
-                    scores.removed[group][0] += left < _REMOVED
+                    scores.removed[group][0] += good
                 else:
                     scores.kept[1] += 1
-                    scores.kept[0] += left > 0.95
+                    scores.kept[0] += good
+                if not good and on_failure is not None:
+                    what = f"identity_left_{group}" if text.identity else "harmless_gone"
+                    on_failure(f"{what}_{name}_{index}", _around(screen.pixels, text.box, regions))
             empty = ground(modality, rng)
             draw_furniture(empty, modality, rng)
-            judged = judge_frame(empty, detector.detect([empty])[0], reader=detector, modality=modality, identifiers=_NoPatient())
-            boxes = [one.box for one in judged if one.verdict is Verdict.REDACT]
-            scores.false_boxes[1] += 1
-            scores.false_boxes[0] += bool(boxes)
-            scores.false_area += sum(box.area for box in boxes) / empty.size / (count * len(modalities))
+            for kind, picture in (("ground", empty), ("film", background(empty.shape, rng))):
+                judged = judge_frame(picture, detector.detect([picture])[0], reader=detector, modality=modality, identifiers=_NoPatient())
+                boxes = [one.box for one in judged if one.verdict is Verdict.REDACT]
+                scores.false_boxes[1] += 1
+                scores.false_boxes[0] += bool(boxes)
+                scores.false_area += sum(box.area for box in boxes) / picture.size / (2 * count * len(modalities))
+                if boxes and on_failure is not None:
+                    on_failure(f"false_box_{kind}_{name}", _around(picture, boxes[0], judged))
     return scores
+
+
+def failure_pictures(folder: Path) -> OnFailure:
+    """Write each failure into `folder` as a PNG, made if absent; the judged boxes are outlined, white = blacked out, gray = kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, picture: GrayFrame) -> None:
+        cv2.imwrite(str(folder / f"{name}.png"), picture)
+
+    return write
+
+
+def _around(pixels: GrayFrame, box: Box, regions: Sequence[Region]) -> GrayFrame:
+    """A part of the picture as it is, and below it the same with the judged boxes drawn in."""
+    reach = box.grown(60).clipped(*pixels.shape)
+    drawn = pixels.copy()
+    for region in regions:
+        shade = 255 if region.verdict is Verdict.REDACT else 128
+        cv2.rectangle(drawn, (region.box.x0, region.box.y0), (region.box.x1 - 1, region.box.y1 - 1), shade, 1)
+    part = np.s_[reach.y0:reach.y1, reach.x0:reach.x1]
+    return np.concatenate([pixels[part], drawn[part]])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,8 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--failures", type=Path, help="folder for pictures of every failure")
     given = parser.parse_args(arguments)
-    scores = score(TextDetector.load(given.threads), given.modality or sorted(SIZES), given.count, given.seed)
+    scores = score(TextDetector.load(given.threads), given.modality or sorted(SIZES), given.count, given.seed,
+                   failure_pictures(given.failures) if given.failures else None)
     print(json.dumps(scores.figures(), indent=1))
     return 0
 

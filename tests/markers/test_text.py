@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset
 from radanon_node.errors import ConfigError, HoldInstance
 from radanon_node.markers import text_net
 from radanon_node.markers.text import TextDetector, judge_text
+from radanon_node.markers.text_boxes import whole_lines
 from radanon_node.markers.text_net import DETECTION, TextNets, model_file
 from radanon_node.pipeline.types import Box, GrayFrame, Kind, Region, Source, Verdict
 from radanon_node.settings_profile import PixelSettings
@@ -174,3 +176,20 @@ def test_loading_the_text_pass_does_not_import_the_package_that_could_download()
              "print([m for m in sys.modules if 'rapidocr' in m])")
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_line_cut_by_the_edge_of_a_window_is_one_line_again() -> None:
+    left, right, other = Box(10, 100, 300, 130), Box(220, 101, 380, 131), Box(10, 300, 50, 320)
+    found = whole_lines([(left, 0.7), (other, 0.8), (right, 0.9)], [0, 0, 1])
+    assert sorted(found, key=lambda one: one[0].y0) == [(Box(10, 100, 380, 131), 0.9), (other, 0.8)]
+    assert len(whole_lines([(left, 0.7), (right, 0.9)], [0, 0])) == 2  # neighbours in one window stay apart
+    assert whole_lines([(left, 0.7), (Box(20, 105, 40, 120), 0.9)], [0, 0]) == [(left, 0.9)]  # what a box holds is no box of its own
+
+
+def test_a_number_over_the_seam_of_two_windows_is_found_whole(detector: TextDetector) -> None:
+    for x in range(380, 560, 45):
+        picture = np.zeros((400, 1200), np.uint8)
+        cv2.putText(picture, "Acc 15603", (x, 200), cv2.FONT_HERSHEY_TRIPLEX, 1.3, 220, 2, cv2.LINE_AA)
+        picture[5:395:24, 5:1195:24] = 90  # something everywhere: the picture is searched as a whole, in two windows
+        found = [one.box for one in detector.detect([picture])[0]]
+        assert any(box.x0 <= x + 6 and box.x1 >= x + 190 for box in found), (x, found)

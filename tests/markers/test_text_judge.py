@@ -156,3 +156,28 @@ def test_a_drawn_out_box_holds_the_box_and_lies_in_the_frame(seed: int, x0: int,
     box = Box(x0, y0, min(x0 + width, 100), min(y0 + height, 100))
     drawn = with_stray_letters(frame, box, [Box(40, 40, 60, 60)])
     assert drawn.intersection(box) == box and drawn.clipped(100, 100) == drawn
+
+
+def test_a_box_that_runs_into_blacked_out_text_is_a_part_of_it_whatever_it_reads_as() -> None:
+    """`Acc 15603`, cut in two by a detector, must not leave a harmless `C 15603` behind."""
+    first, second = Detection(Box(10, 10, 160, 50), Kind.TEXT, 0.9, Source.TEXT_MODEL), Detection(
+        Box(60, 10, 185, 50), Kind.TEXT, 0.9, Source.TEXT_MODEL)
+    regions = judge_frame(VIEW, [first, second], reader=Reads(("Acc 1560", 0.99), ("C 1603", 0.99)), modality="SC", identifiers=Patient())
+    assert [str(region.verdict) for region in regions] == ["redact", "redact"] and regions[1].why == "not_isolated"
+
+
+class ReadsByWidth:
+    def __init__(self, answers: dict[int, str]) -> None:
+        self.answers = answers
+
+    def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
+        return [(self.answers[box.width], 0.99) for box in boxes]
+
+
+@pytest.mark.parametrize(("whole", "names", "verdicts"), [
+    ("10 mm", (), ["keep", "keep"]), ("10 mrn", (), ["redact", "keep"]), ("10 mm", ("10",), ["redact", "keep"])])
+def test_a_harmless_word_that_wide_spacing_takes_apart_is_read_together(whole: str, names: tuple[str, ...], verdicts: list[str]) -> None:
+    number, unit = (Detection(Box(x, 10, x + width, 34), Kind.TEXT, 0.9, Source.TEXT_MODEL) for x, width in ((10, 31), (60, 33)))
+    reader = ReadsByWidth({31: "10", 33: "mm", 83: whole})
+    regions = judge_frame(VIEW, [number, unit], reader=reader, modality="CT", identifiers=Patient(*names))
+    assert [str(region.verdict) for region in regions] == verdicts
