@@ -27,6 +27,8 @@ _SMALLEST = 8
 _BATCH_BYTES = 128 * 2**20  # of a loop held at once; the next part of it begins anew
 _TALLEST_LINE = 110
 _TILE, _OVERLAP = 160, 64
+_CRISP = 0.5  # part of a large box's contrast that lies between neighbours somewhere in it; blurred anatomy has less
+_ALONG = 8  # widths of an upright line by which it is followed up and down
 _SHARP, _SHARP_SHARE = 24, 0.005  # gray levels between neighbours, and the part of a large box that must have them
 
 
@@ -102,21 +104,33 @@ class TextDetector:
     def detect_window(self, frame: GrayFrame, window: Box) -> list[Detection]:
         """Find text in one part of a frame; boxes are in the frame's pixels.
 
-        A box too large and too square for a line of text is looked at again in small tiles: there its own texture cannot lead
-        the net astray, and what is text is found as such. A tile that is text from edge to edge stays so. One without any sharp edge
-        is no text.
+        A box too large and too square for a line of text, or as large and blurred (a row of vertebrae), is looked at again in small
+        tiles: there its own texture cannot lead the net astray, and what is text is found as such. A tile that is text from edge to
+        edge stays so. One without any sharp edge is no text. Where a line stands upright, its surroundings are searched again, turned
+        both ways: the net finds level text more surely.
         """
         return _detections([self._search(frame, window)])
 
     def _search(self, frame: GrayFrame, window: Box) -> list[tuple[Box, float]]:
         found, tiled = [], list[list[tuple[Box, float]]]()
         for box, score in self._boxes(frame, window):
-            if min(box.width, box.height) <= _TALLEST_LINE or (
-                    min(box.width, box.height) <= 2 * _TALLEST_LINE and max(box.width, box.height) > 2.5 * min(box.width, box.height)):
+            short, long = sorted((box.width, box.height))
+            if short <= _TALLEST_LINE or (short <= 2 * _TALLEST_LINE and long > 2.5 * short and _crispness(frame, box) >= _CRISP):
                 found.append((box, score))
             elif _has_edges(frame, box):
                 tiled += [self._boxes(frame, tile) for tile in _tiles(box, window)]
-        return _together([found, *tiled])
+        upright = [box for box, _ in found if box.height > 2 * box.width]
+        return _together([found, *tiled, *(self._turned(frame, box, window, quarter) for box in upright for quarter in (1, -1))])
+
+    def _turned(self, frame: GrayFrame, box: Box, window: Box, quarter: int) -> list[tuple[Box, float]]:
+        """Find text in a strip along an upright line, turned by `quarter` right angles counter-clockwise."""
+        reach = _ALONG * box.width
+        strip = Box(box.x0 - box.width // 2, box.y0 - reach, box.x1 + box.width // 2, box.y1 + reach).intersection(window)
+        turned = np.ascontiguousarray(np.rot90(frame[strip.y0:strip.y1, strip.x0:strip.x1], quarter))
+        found = self._boxes(turned, Box(0, 0, turned.shape[1], turned.shape[0]))
+        if quarter == 1:
+            return [(Box(strip.x1 - one.y1, strip.y0 + one.x0, strip.x1 - one.y0, strip.y0 + one.x1), score) for one, score in found]
+        return [(Box(strip.x0 + one.y0, strip.y1 - one.x1, strip.x0 + one.y1, strip.y1 - one.x0), score) for one, score in found]
 
     def _boxes(self, frame: GrayFrame, window: Box) -> list[tuple[Box, float]]:
         probability = self._nets.text_probability(frame[window.y0:window.y1, window.x0:window.x1])
@@ -155,6 +169,13 @@ def _has_edges(frame: GrayFrame, box: Box) -> bool:
     part = frame[box.y0:box.y1, box.x0:box.x1]
     steps = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) >= _SHARP
     return float(np.mean(steps)) >= _SHARP_SHARE
+
+
+def _crispness(frame: GrayFrame, box: Box) -> float:
+    part = frame[box.y0:box.y1, box.x0:box.x1]
+    low, high = np.percentile(part, (1, 99))
+    steps = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return float(np.percentile(steps, 98) / max(high - low, 1.0))
 
 
 def _tiles(box: Box, window: Box) -> list[Box]:

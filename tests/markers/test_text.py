@@ -193,3 +193,18 @@ def test_a_number_over_the_seam_of_two_windows_is_found_whole(detector: TextDete
         picture[5:395:24, 5:1195:24] = 90  # something everywhere: the picture is searched as a whole, in two windows
         found = [one.box for one in detector.detect([picture])[0]]
         assert any(box.x0 <= x + 6 and box.x1 >= x + 190 for box in found), (x, found)
+
+
+@pytest.mark.parametrize("quarter", [1, -1])
+def test_an_upright_line_is_followed_to_its_ends(detector: TextDetector, quarter: int) -> None:
+    rng = np.random.default_rng([3104, 0, sum(map(ord, "CT"))])
+    picture = ground("CT", rng)
+    word = np.zeros((30, 330), np.uint8)
+    cv2.putText(word, "DOB 5.1.1931 KOWAL", (4, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 230, 2, cv2.LINE_AA)
+    ink = np.rot90(word, quarter)
+    picture[60:60 + ink.shape[0], 40:40 + ink.shape[1]] = np.maximum(picture[60:60 + ink.shape[0], 40:40 + ink.shape[1]], ink)
+    rows, columns = np.nonzero(ink > 80)
+    covered = np.zeros(picture.shape, np.bool_)
+    for one in detector.detect([picture])[0]:
+        covered[one.box.y0 - 3:one.box.y1 + 3, one.box.x0 - 3:one.box.x1 + 3] = True
+    assert covered[rows + 60, columns + 40].mean() > 0.95
