@@ -167,7 +167,7 @@ class Samples:
         )
         rim = np.minimum(np.arange(length), np.arange(length)[::-1]).astype(np.float32) / (0.15 * length)
         soft = np.minimum(np.minimum(rim[:, None], rim[None]), 1)
-        y, x = (int(rng.uniform(-0.3 * length, limit - 0.7 * length)) for limit in film.shape)
+        y, x = (int(rng.uniform(0, limit) - length / 2) for limit in film.shape)
         r0, c0, r1, c1 = max(y, 0), max(x, 0), min(y + length, film.shape[0]), min(x + length, film.shape[1])
         if r0 >= r1 or c0 >= c1:
             return
