@@ -90,11 +90,17 @@ def deform(values: NDArray[Any], moves: NDArray[np.float32], nearest: bool = Fal
         Same shape and type. Each value is the rounded weighted mean of four neighbours, so none lies outside their range; beyond
         the border the outermost pixels go on, so there are no holes.
     """
-    rows, columns = values.shape
-    if not moves.any():
-        return values.copy()
+    return sample(values, grow(moves, *values.shape), nearest) if moves.any() else values.copy()
+
+
+def grow(moves: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Moves for each pixel of the film, float32 of shape (rows, columns, 2), from those at the network's resolution."""
     # Half-pixel centres on both sides: a pixel of the network lies in the middle of the film's pixels it was averaged from.
-    grown = cv2.resize(moves, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(moves, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def sample(values: NDArray[Any], grown: NDArray[np.float32], nearest: bool = False) -> NDArray[Any]:
+    """`deform` with moves for each pixel, from `grow`: each value is taken from where its move points."""
     how = (cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_RELATIVE_MAP
     source = np.ascontiguousarray(values, np.int16 if values.dtype == np.int8 else values.dtype)  # OpenCV samples no int8
     made = cv2.remap(source, grown, None, how, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # relative maps have no second

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from radanon_node.biometrics.field import deform, displacement
+from radanon_node.biometrics.field import displacement, grow, sample
 from radanon_node.biometrics.generator import Generator
 from radanon_node.biometrics.keyed import keyed_flow
 from radanon_node.biometrics.pixelise import pixelise
@@ -43,8 +43,8 @@ class Anonymised:
         What was blacked out before.
     paint : Paint
         The stored values it was filled with.
-    moves : ndarray of float32, shape (side, side, 2), or None
-        The field that was applied, in pixels; see `field`. None where none was.
+    moves : ndarray of float32, shape (rows, columns, 2), or None
+        Where each pixel was taken from, relative to itself, in pixels; see `field`. None where nothing was moved by a field.
     """
 
     values: NDArray[Any]
@@ -56,11 +56,23 @@ class Anonymised:
         """Pixels that were made from the inside of blackened boxes alone; None where no box was moved."""
         if not self.areas or self.moves is None:
             return None
+        rows, columns = self.values.shape
         black, drawn = ([area for area in self.areas if area.bright == bright] for bright in (False, True))
-        covered = (touched(black, *self.values.shape) & ~touched(drawn, *self.values.shape)).astype(np.uint8)
-        # A pixel whose nearest source has all eight neighbours inside was mixed from the inside of a box only.
-        inner = cv2.erode(covered, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
-        return deform(inner, self.moves, nearest=True) > 0
+        covered = touched(black, rows, columns)
+        if drawn:
+            covered &= ~touched(drawn, rows, columns)
+        out = np.zeros((rows, columns), np.bool_)
+        reach = int(np.ceil(cv2.norm(self.moves, cv2.NORM_INF))) + 2
+        for box in {area.box for area in black}:
+            # Nothing of a box lies farther from it than the largest move, and is made of nothing farther off than twice that.
+            top, left = max(box.y0 - 2 * reach, 0), max(box.x0 - 2 * reach, 0)
+            source = slice(top, box.y1 + 2 * reach), slice(left, box.x1 + 2 * reach)
+            # A pixel whose nearest source has all eight neighbours inside was mixed from the inside of a box only.
+            inner = cv2.erode(covered[source].astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+            moved = sample(inner, self.moves[source], nearest=True) > 0
+            y, x = max(box.y0 - reach, 0), max(box.x0 - reach, 0)
+            out[y : box.y1 + reach, x : box.x1 + reach] |= moved[y - top : box.y1 + reach - top, x - left : box.x1 + reach - left]
+        return out
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,10 @@ class Anonymiser:
             made = pixelise(values, told.low, told.high, key, settings.grid, settings.neighbours, settings.epsilon)
             return Anonymised(made, areas, paint, None)
         moves = self._moves(image, areas)
-        return Anonymised(deform(values, moves), areas, paint, moves)
+        if not moves.any():
+            return Anonymised(values.copy(), areas, paint, np.zeros((*values.shape, 2), np.float32))
+        grown = grow(moves, *values.shape)
+        return Anonymised(sample(values, grown), areas, paint, grown)
 
     def receipt(self) -> dict[str, Any]:
         """What was done, for the receipt."""

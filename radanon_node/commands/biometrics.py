@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--dp-pix", action="append", default=[], metavar="B,M,EPSILON", help="differentially private pixelisation, such as 8,1,0.1"
     )
-    evaluate.add_argument("--network-runs", type=int, default=2, help="Siamese attackers trained from scratch per method; 0 for none")
+    evaluate.add_argument(
+        "--network-runs", type=int, default=2, help="Siamese attackers from scratch per method, and as many unaware ones; 0 for none"
+    )
     evaluate.add_argument("--no-original", action="store_true", help="leave out the films as they are")
     evaluate.add_argument("--json", action="store_true", help="print figures as JSON")
     bench = commands.add_parser("bench", help="milliseconds of the stage per 2500 x 2048 film")
@@ -142,9 +144,9 @@ def _evaluate(args: argparse.Namespace, films: Films, split: Split, listed: list
     print(f"{len(pairs)} pairs, {sum(truth)} of one patient")
     recipe, device = _recipe(args), device_of(args.device)
     classifier = train_classifier(train, recipe, device, _report) if train.findings is not None else None
-    verdicts = []
+    verdicts, kept = [], args.out / "attackers"
     for name, method in _methods(args):
-        verdicts.append(judge(name, method, train, test, pairs, recipe, device, args.network_runs, classifier, _report))
+        verdicts.append(judge(name, method, train, test, pairs, recipe, device, args.network_runs, classifier, _report, kept))
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "figures.json").write_text(json.dumps([verdict.figures() for verdict in verdicts], indent=1) + "\n")
     print(json.dumps([verdict.figures() for verdict in verdicts], indent=1) if args.json else table(verdicts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,18 @@ def test_cells_are_flat_and_cover_the_film() -> None:
     for top, bottom in pairwise(tops):
         for left, right in pairwise(lefts):
             assert len(np.unique(made[top:bottom, left:right])) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+def test_cells_are_exact_means_at_the_ends_of_the_range(dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(3)
+    values = rng.choice(np.array([limits.min, limits.max, 1, 0], dtype), (331, 257))
+    made = pixelise(values, limits.min, limits.max, KEY, grid=32, epsilon=1e12)
+    tops, lefts = cell_edges(331, 32), cell_edges(257, 32)
+    for top, bottom in pairwise(tops):
+        for left, right in pairwise(lefts):
+            assert abs(int(made[top, left]) - values[top:bottom, left:right].astype(np.int64).mean()) <= 0.5
 
 
 def test_without_noise_to_speak_of_cells_are_means() -> None:

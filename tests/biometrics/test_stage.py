@@ -8,19 +8,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jsonschema
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from radanon_node.biometrics.stage import Anonymiser
+from radanon_node.biometrics.field import grow, sample
+from radanon_node.biometrics.stage import Anonymised, Anonymiser
 from radanon_node.errors import ConfigError, Reason
 from radanon_node.pipeline.clean import clean_batch
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Box, Detection, Kind, Quarantined, Received, Source
+from radanon_node.pixels.areas import Area, touched
+from radanon_node.pixels.fill import Paint
 from radanon_node.settings_profile import BiometricsSettings, ProfileSettings, TagSettings
 from radanon_node.training.films_dicom import dx_dataset, encoded, invent
 from tests.biometrics.made import write_generator
@@ -96,6 +102,29 @@ def test_markers_go_first_and_their_boxes_move_with_the_film_and_stay_black(weig
     reach = 0.03 * 400 / 2 + 4  # what the field can move, and the margin around the box
     assert abs(low[0] - BOX.y0) <= reach and abs(high[0] - BOX.y1) <= reach
     assert abs(low[1] - BOX.x0) <= reach and abs(high[1] - BOX.x1) <= reach
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.integers(4, 90), st.integers(4, 90), st.floats(0, 9), st.integers(0, 2**16))
+def test_moved_boxes_are_found_near_the_boxes_as_in_the_whole_film(
+    data: st.DataObject, rows: int, columns: int, far: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    areas = []
+    for bright in data.draw(st.lists(st.booleans(), min_size=1, max_size=5)):
+        y, x = int(rng.integers(0, rows)), int(rng.integers(0, columns))
+        box = Box(x, y, int(rng.integers(x + 1, columns + 1)), int(rng.integers(y + 1, rows + 1)))
+        areas.append(Area(box, rng.random((box.height, box.width)) > 0.02, bright))
+    grown = grow((rng.uniform(-far, far, (16, 16, 2))).astype(np.float32), rows, columns)
+    made = Anonymised(np.zeros((rows, columns), np.uint16), areas, Paint(()), grown)
+    black, drawn = ([area for area in areas if area.bright == bright] for bright in (False, True))
+    covered = touched(black, rows, columns) & ~touched(drawn, rows, columns)
+    inner = cv2.erode(covered.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    found = made.moved_boxes()
+    assert found is not None
+    differ = found != (sample(inner, grown, nearest=True) > 0)
+    # Only where a place lies half-way between two pixels, which rounding decides.
+    assert differ.sum() <= 0.001 * differ.size
 
 
 def test_the_field_is_made_from_the_film_without_its_markers(weights: tuple[Path, str]) -> None:

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from radanon_node.cli import main  # noqa: E402
 from radanon_node.errors import ConfigError  # noqa: E402
 from radanon_node.settings_profile import BiometricsSettings  # noqa: E402
+from radanon_node.training.biometrics import attackers, learn  # noqa: E402
 from radanon_node.training.biometrics import films as source  # noqa: E402
 from radanon_node.training.biometrics.attackers import (  # noqa: E402
     Metric,
@@ -27,7 +28,7 @@ from radanon_node.training.biometrics.attackers import (  # noqa: E402
 )
 from radanon_node.training.biometrics.evaluate import dp_pix_method, judge, random_method, ssim, table  # noqa: E402
 from radanon_node.training.biometrics.learn import Recipe, augmented, batches, train_verifier  # noqa: E402
-from radanon_node.training.biometrics.nets import UNet  # noqa: E402
+from radanon_node.training.biometrics.nets import UNet, Verifier  # noqa: E402
 from radanon_node.training.biometrics.train import export, train  # noqa: E402
 from radanon_node.training.biometrics.warp import warp  # noqa: E402
 
@@ -215,6 +216,51 @@ def test_a_run_is_gone_on_with_and_gives_weights_that_the_node_loads(loaded: sou
     assert flow.shape == (2, 32, 32) and np.abs(flow).max() <= 1
 
 
+def test_adversarial_training_that_was_broken_off_goes_on_as_if_it_had_not(
+    loaded: source.Films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(learn, "_KEPT", 2)
+    recipe, known = Recipe(**(TINY.as_dict() | {"adversarial_steps": 5})), loaded.of(source.split_patients(loaded, 1).train)
+
+    def fresh() -> tuple[UNet, Verifier]:
+        torch.manual_seed(0)
+        return UNet(2, 4), Verifier(width=4).eval()
+
+    whole = learn.adversarial(*fresh(), None, known, recipe, CPU)
+    state, calls = tmp_path / "adversarial.state", []
+
+    def breaks_off(*_: object) -> object:
+        calls.append(1)
+        if len(calls) > 4:
+            raise KeyboardInterrupt
+        return warped(*_)
+
+    warped = learn.apply_generator
+    monkeypatch.setattr(learn, "apply_generator", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        learn.adversarial(*fresh(), None, known, recipe, CPU, None, state)
+    monkeypatch.setattr(learn, "apply_generator", warped)
+    gone_on = learn.adversarial(*fresh(), None, known, recipe, CPU, None, state)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, gone_on.state_dict()[name], atol=1e-5), name
+
+
+def test_a_trained_attacker_is_kept_for_the_same_films_and_no_others(
+    loaded: source.Films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    first = attackers.fresh_network(loaded, TINY, CPU, None, 0, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(attackers, "train_verifier", lambda *_, **__: pytest.fail("trained again"))
+        again = attackers.fresh_network(loaded, TINY, CPU, None, 0, tmp_path)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
+    other = source.Films(loaded.names, loaded.patients, loaded.pictures // 2)
+    attackers.fresh_network(loaded, TINY, CPU, other, 0, tmp_path)
+    attackers.fresh_network(loaded, TINY, CPU, None, 1, tmp_path)
+    assert len(list(tmp_path.glob("*.pt"))) == 3
+
+
 def test_the_exported_network_is_the_trained_one(tmp_path: Path) -> None:
     import onnxruntime
 
@@ -237,6 +283,8 @@ def test_an_evaluation_judges_with_and_without(loaded: source.Films) -> None:
     assert verdicts[0].ssim[0] == pytest.approx(1.0)
     assert verdicts[1].ssim[0] < 1
     assert len(verdicts[0].attacks["network"]["runs"]) == 2
+    # Of real films, the attacker who knows the method and the one who does not are the same.
+    assert verdicts[0].attacks["network"] == verdicts[0].attacks["unaware"]
     text = table(verdicts)
     assert "keypoints" in text and "± " in text and text.count("\n") == 3
 

@@ -6,7 +6,10 @@ worth what the strongest of them still finds.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import cv2
@@ -187,9 +190,40 @@ def network_scores(
     return np.array([first[a] @ second[b] for a, b, _ in pairs])
 
 
-def fresh_network(films: Films, recipe: Recipe, device: torch.device, anonymised: Films | None, run: int) -> Verifier:
-    """An attacker from scratch that knows the method and trains on films it has anonymised itself."""
-    return train_verifier(films, recipe, device, anonymised, seed=100 + run)
+def fresh_network(
+    films: Films, recipe: Recipe, device: torch.device, anonymised: Films | None, run: int, kept: Path | None = None
+) -> Verifier:
+    """An attacker from scratch that knows the method and trains on films it has anonymised itself.
+
+    Parameters
+    ----------
+    films : Films
+        Of training patients.
+    recipe : Recipe
+    device : torch.device
+    anonymised : Films or None
+        What the method makes of `films`; None for an attacker who knows real films only.
+    run : int
+        Another start for each.
+    kept : Path or None
+        Folder of trained attackers: one that has learned from the same pictures in the same way is taken from there.
+    """
+    path = None
+    if kept is not None:
+        digest = hashlib.sha256(json.dumps([recipe.as_dict(), run, films.names], sort_keys=True).encode())
+        for learned_from in (films, anonymised or films):
+            digest.update(np.ascontiguousarray(learned_from.pictures).data)
+        path = kept / f"{digest.hexdigest()[:20]}.pt"
+    if path is not None and path.exists():
+        net = Verifier(width=recipe.opponent_width)
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return net.to(device).eval()
+    net = train_verifier(films, recipe, device, anonymised, seed=100 + run)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({part: value.cpu() for part, value in net.state_dict().items()}, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+    return net
 
 
 def together(scores: Sequence[Scores]) -> Scores:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
@@ -135,6 +136,7 @@ def judge(
     runs: int = 1,
     classifier: Classifier | None = None,
     report: Report | None = None,
+    kept: Path | None = None,
 ) -> Verdict:
     """Attack a method with everything there is.
 
@@ -151,9 +153,13 @@ def judge(
         For the Siamese attackers.
     device : torch.device
     runs : int
-        Siamese attackers from scratch; 0 leaves them out.
+        Siamese attackers from scratch, each of two kinds: ``network`` learns on films that it has anonymised itself, ``unaware`` on
+        real films only, as the networks do that a generator is trained against. 0 leaves both out.
     classifier : Classifier or None
         Trained on real films.
+    report : callable or None
+    kept : Path or None
+        Folder for trained attackers, so that an evaluation that was broken off goes on.
     """
 
     def say(**values: Any) -> None:
@@ -177,23 +183,24 @@ def judge(
     ):
         scores[attacker] = find()  # type: ignore[no-untyped-call]
         say(attacker=attacker, auc=auc(scores[attacker], same(pairs)))
-    siamese: list[Scores] = []
-    if runs:
-        prepared = Films(train.names, train.patients, own, None)
+    siamese: dict[str, list[Scores]] = {}
+    prepared = None if method is None else Films(train.names, train.patients, own, None)
+    for attacker, films in (("unaware", None), ("network", prepared)) if runs else ():
+        siamese[attacker] = []
         for run in range(runs):
-            net = fresh_network(train, recipe, device, prepared if method is not None else None, run)
-            siamese.append(network_scores(net, released, held, pairs, recipe.side, device))
-            say(attacker=f"network {run + 1}", auc=auc(siamese[-1], same(pairs)))
-        scores["network"] = together(siamese)
-    scores["together"] = together(list(scores.values()))
+            net = fresh_network(train, recipe, device, films, run, kept)
+            siamese[attacker].append(network_scores(net, released, held, pairs, recipe.side, device))
+            say(attacker=f"{attacker} {run + 1}", auc=auc(siamese[attacker][-1], same(pairs)))
+        scores[attacker] = together(siamese[attacker])
+    scores["together"] = together([found for attacker, found in scores.items() if attacker != "unaware"])
     attacks: dict[str, dict[str, Any]] = {}
     for attacker, each in scores.items():
         low, high = bootstrap(each, pairs, test.patients)
         attacks[attacker] = {"auc": auc(each, same(pairs)), "low": low, "high": high}
-    if siamese:
-        found = [auc(each, same(pairs)) for each in siamese]
+    for attacker, judged in siamese.items():
+        found = [auc(each, same(pairs)) for each in judged]
         # The mean over runs is the figure; the runs' common verdict, which is a little better, has the interval.
-        attacks["network"] |= {"runs": found, "mean": float(np.mean(found)), "sd": float(np.std(found))}
+        attacks[attacker] |= {"runs": found, "mean": float(np.mean(found)), "sd": float(np.std(found))}
     return Verdict(
         name, (float(likeness.mean()), float(likeness.std())), attacks, findings_auc(classifier, released, test, concerned, recipe, device),
         scores, [(held[index], released[index]) for index in concerned[:4]],
@@ -217,7 +224,7 @@ def findings_auc(
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """Markdown: one row per method."""
-    attackers = [name for name in ("keypoints", "registration", "metric", "network", "together") if name in verdicts[0].attacks]
+    attackers = [name for name in ("keypoints", "registration", "metric", "unaware", "network", "together") if name in verdicts[0].attacks]
     labelled = any(verdict.findings for verdict in verdicts)
     head = ["method", "SSIM", *(f"AUC {name}" for name in attackers), *(["AUC findings"] if labelled else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

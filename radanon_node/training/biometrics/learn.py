@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from radanon_node.training.biometrics.films import Films
@@ -17,6 +18,10 @@ from radanon_node.training.biometrics.nets import Classifier, UNet, Verifier, co
 from radanon_node.training.biometrics.warp import warp
 
 Report: TypeAlias = Callable[[dict[str, Any]], None]
+Net = TypeVar("Net", bound=nn.Module)
+
+_KEPT = 100
+"""Adversarial steps after which a run is kept, to go on from there if it is broken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,20 @@ def device_of(name: str) -> torch.device:
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
+def quick(net: Net) -> Net:
+    """The same network with its weights laid out channels last: a quarter less time per step on a CPU."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return net
+
+
 def tensor(pictures: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
     """Pictures (n, rows, columns) as the networks take them: (n, 1, side, side) in 0..1."""
-    out = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)[:, None].float() / 255
-    if out.shape[-1] == side:
-        return out
-    # Films are cached at a multiple of the side: the mean over whole blocks is what the node's INTER_AREA computes.
-    return functional.interpolate(out, (side, side), mode="area")
+    out = torch.empty((len(pictures), 1, side, side), device=device)
+    for first in range(0, len(pictures), 512):  # a hundred thousand films as floats would not fit into memory at full size
+        some = torch.from_numpy(np.ascontiguousarray(pictures[first : first + 512])).to(device)[:, None].float() / 255
+        # Films are cached at a multiple of the side: the mean over whole blocks is what the node's INTER_AREA computes.
+        out[first : first + 512] = some if some.shape[-1] == side else functional.interpolate(some, (side, side), mode="area")
+    return out
 
 
 def augmented(x: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
@@ -137,7 +149,7 @@ def train_verifier(
     """
     torch.manual_seed(recipe.seed * 1000 + seed)
     rng, draws = np.random.default_rng([recipe.seed, seed]), torch.Generator().manual_seed(recipe.seed * 1000 + seed)
-    net = Verifier(width=recipe.opponent_width).to(device)
+    net = quick(Verifier(width=recipe.opponent_width).to(device))
     optimizer = torch.optim.AdamW(net.parameters(), recipe.verifier_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.verifier_steps)
     source = batches(films, recipe.batch, rng)
@@ -218,6 +230,7 @@ def adversarial(
     recipe: Recipe,
     device: torch.device,
     report: Report | None = None,
+    state: Path | None = None,
 ) -> UNet:
     """Generator against verifier, in turns; the classifier judges what is still worth something.
 
@@ -225,12 +238,15 @@ def adversarial(
     over pairs of one patient. Where no findings are labelled, utility is the mean squared difference to the original (times 100):
     what can be said without labels. The verifier, which stays in evaluation mode as in the paper, learns on the anonymised films in
     turn, so that the generator does not merely fool one frozen network. The classifier is frozen.
+
+    With `state`, everything is kept there every `_KEPT` steps, and a run that was broken off goes on from it.
     """
     torch.manual_seed(recipe.seed + 1)
     rng, draws = np.random.default_rng([recipe.seed, 1]), torch.Generator().manual_seed(recipe.seed + 1)
     for frozen in classifier.parameters() if classifier is not None else ():
         frozen.requires_grad_(False)
-    net.train()
+    quick(net).train()
+    quick(verifier)
     make = torch.optim.Adam(net.parameters(), recipe.generator_rate)
     judge = torch.optim.Adam(verifier.parameters(), recipe.verifier_rate / 5)
     pictures = tensor(films.pictures, recipe.side, device)
@@ -239,11 +255,21 @@ def adversarial(
     paired = films.of(patient for patient, own in groups.items() if len(own) > 1)
     position = {name: index for index, name in enumerate(films.names)}
     source = batches(paired, recipe.batch, rng)
-    for step in range(recipe.adversarial_steps):
+    begun = 0
+    if state is not None and state.exists():
+        kept = torch.load(state, map_location="cpu", weights_only=True)
+        begun = int(kept["step"])
+        for part, name in ((net, "net"), (verifier, "verifier"), (make, "make"), (judge, "judge")):
+            part.load_state_dict(kept[name])
+        draws.set_state(kept["draws"])
+        for _ in range(begun):
+            next(source)
+    for step in range(begun, recipe.adversarial_steps):
         one, two, numbers = next(source)
         first, second = ([position[paired.names[at]] for at in side] for side in (one, two))
         real, other = pictures[first], pictures[second]
         fake = apply_generator(net, real, recipe.mu)
+        verifier.requires_grad_(False)  # no gradients are computed that this turn does not use
         found = verifier(augmented(fake, draws, 0.5), augmented(other, draws, 0.5))
         privacy = functional.softplus(found).mean()  # -log(1 - sigmoid(found))
         if classifier is not None and findings is not None:
@@ -253,6 +279,7 @@ def adversarial(
         make.zero_grad()
         (recipe.utility * utility + recipe.privacy * privacy).backward()  # type: ignore[no-untyped-call]
         make.step()
+        verifier.requires_grad_(True)
         judge.zero_grad()
         opponent = _verification(verifier, augmented(fake.detach(), draws), augmented(other, draws), torch.tensor(numbers, device=device))
         opponent.backward()  # type: ignore[no-untyped-call]
@@ -262,6 +289,13 @@ def adversarial(
                 "stage": "adversarial", "step": step + 1, "privacy": float(privacy.detach()), "utility": float(utility.detach()),
                 "verifier": float(opponent.detach()), "found": float(torch.sigmoid(found.detach()).mean()),
             })  # fmt: skip
+        if state is not None and (step + 1) % _KEPT == 0:
+            part_file = state.with_suffix(".part")
+            torch.save({
+                "step": step + 1, "net": net.state_dict(), "verifier": verifier.state_dict(), "make": make.state_dict(),
+                "judge": judge.state_dict(), "draws": draws.get_state(),
+            }, part_file)  # fmt: skip
+            part_file.rename(state)
     return net.eval()
 
 

@@ -73,8 +73,10 @@ def train(films: Films, split: Split, recipe: Recipe, out: Path, device: str = "
     started = _kept(out / "pretrained.pt", blank, where, lambda: pretrain_generator(known, recipe, where, report))
     blank = UNet(2 if recipe.kind == "flow" else 1, recipe.width)
     net = _kept(
-        out / "generator.pt", blank, where, lambda: adversarial(started, verifier, classifier, known, recipe, where, report)
-    )
+        out / "generator.pt", blank, where,
+        lambda: adversarial(started, verifier, classifier, known, recipe, where, report, out / "adversarial.state"),
+    )  # fmt: skip
+    (out / "adversarial.state").unlink(missing_ok=True)
     if recipe.kind != "flow":
         return out / "generator.pt"
     return export(net, recipe, out / "deformation.onnx", {"training_patients": len(split.train), "findings": known.findings is not None})
