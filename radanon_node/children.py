@@ -157,7 +157,7 @@ class Children:
         try:
             ledger.give_back(child.owner)
             if not expected:
-                ledger.spool.sweep(ledger.known_files)
+                ledger.spool.sweep(ledger.known_files, ledger.readmit)
         except StorageError as error:
             log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
 

@@ -114,7 +114,7 @@ class Node:
         if new_key:
             log.warning("new key file: back it up", path=str(self.config.node.key_path))
         clear_leftovers(self.config.spool_dir)
-        swept = spool.sweep(ledger.known_files)
+        swept = spool.sweep(ledger.known_files, ledger.readmit)
         if swept:
             log.info("orphan files removed", removed=len(swept))
         for owner in filter(is_dead, ledger.owners()):

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import Reason, StorageError
 from radanon_node.ledger.database import Database, storable
+from radanon_node.ledger.faults import point
 from radanon_node.ledger.peek import numbers
 from radanon_node.ledger.prepared import Prepared
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
@@ -57,6 +58,33 @@ class Admissions(Database):
         new = self._insert(arrivals)
         return [Admission(new[arrival.file], "new") if arrival.file in new else self._compare(arrival) for arrival in arrivals]
 
+    def turn(self, arrival: Arrival) -> int:
+        """The round of the next instance of its study (turns.py)."""
+        return self._rounds.next(f"{arrival.route}/{arrival.study or arrival.calling_ae}", arrival.priority)
+
+    def readmit(self, names: Sequence[str]) -> set[str]:
+        """Take in files that carry their own record (record.py) and have no row: acknowledged by a process that died before it wrote one.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Files that `known_files` does not know, of processes that live no more.
+
+        Returns
+        -------
+        set of str
+            Those that a row stands for now. The others were never acknowledged.
+        """
+        found = []
+        for name in names:
+            with self.spool.open(name) as opened:
+                arrival = self.seal.records.read(name, opened.data)
+            if arrival is not None:
+                self.admit([arrival])
+                point("sweep.after_readmit")
+                found.append(name)
+        return set(found)
+
     def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
         with self._write(urgent=True) as connection:  # a sender waits for its response
@@ -68,7 +96,7 @@ class Admissions(Database):
             "route": arrival.route, "file": arrival.file, "size": arrival.size, "sop_class_uid": storable(arrival.sop_class_uid),
             "transfer_syntax_uid": storable(arrival.transfer_syntax_uid), "received_at": arrival.received_at,
             "identity": self.seal.encrypt(identity), "sop_index": self._sop_index(arrival.route, arrival.sop_instance_uid),
-            "round": self._rounds.next(f"{arrival.route}/{arrival.study or arrival.calling_ae}", arrival.priority),
+            "round": self.turn(arrival) if arrival.turn is None else arrival.turn,
         }
 
     def _sop_index(self, route: str, sop_instance_uid: str) -> bytes:
@@ -91,6 +119,8 @@ class Admissions(Database):
                 if new:
                     return Admission(new[arrival.file], "new")
                 continue
+            if row.file == arrival.file:  # a commit whose answer was lost
+                return Admission(row.id, "new")
             seen = row.content
             if seen is None:
                 try:
@@ -115,14 +145,17 @@ class Admissions(Database):
             "content": content, "series_number": series, "instance_number": instance,
             "detail": "another instance with this SOP Instance UID came before on this route",
         }
-        same = select(instances.c.id).where(instances.c.sop_index == row["sop_index"], instances.c.content == content, CONFLICTING)
+        same = select(instances.c.id, instances.c.file).where(
+            instances.c.sop_index == row["sop_index"], instances.c.content == content, CONFLICTING)
         with self._write() as connection:
             found = connection.execute(_CONFLICT[connection.dialect.name], [row]).first()
             if found is not None:
                 return Admission(found.id, "conflict")
-            known = connection.scalar(same)
+            known = connection.execute(same).first()
+        if known is not None and known.file == arrival.file:
+            return Admission(known.id, "conflict")
         self.spool.remove(arrival.file)
-        return Admission(int(known or 0), "duplicate")
+        return Admission(known.id if known else 0, "duplicate")
 
     def _replace(self, instance_id: int, lost: str, arrival: Arrival) -> bool:
         """Give a row whose file was lost, before anything came of it, the resent one."""

@@ -53,12 +53,17 @@ class Incoming:
         self._path, self.folder = path, folder
         self.name_is_durable = False
 
+    def mark(self, preamble: bytes) -> None:
+        """Write the file's record (record.py) over its empty preamble, before `seal`; StorageError if that fails."""
+        with storage_errors("write"):
+            os.pwrite(self.fd, preamble, 0)
+
     def seal(self) -> None:
         """Put bytes and name on stable storage and close; StorageError or DiskLow if that fails (the file is removed then)."""
         try:
             with storage_errors("sync"):
                 self.size = os.fstat(self.fd).st_size
-                os.fsync(self.fd)
+                os.fdatasync(self.fd)  # the size is part of it, times are not
                 if not self.name_is_durable:
                     os.fsync(self.folder)
         except StorageError:

@@ -53,6 +53,8 @@ class ObjectSpool(Spool):
         The staging folder cannot be made or written.
     """
 
+    keeps_records = False  # the staging folder is no place for what was acknowledged
+
     def __init__(self, staging: Path, store: ObjectStore, key: bytes | None, min_free: int = 0, orphan_after: timedelta = _ORPHAN) -> None:
         super().__init__(staging, min_free)
         self._staging = staging
@@ -118,9 +120,9 @@ class ObjectSpool(Spool):
         self._path(name)
         self._store.remove(name)
 
-    def sweep(self, known: Known) -> list[str]:
+    def sweep(self, known: Known, readmit: Known | None = None) -> list[str]:
         """Remove what dead processes of this machine left in the staging folder: nobody was ever told that it is kept."""
-        return super().sweep(lambda names: ())
+        return super().sweep(lambda names: (), lambda names: ())
 
     def tidy(self, known: Known, at_once: bool = False) -> list[str]:
         """Remove the objects that are a day old and that no row knows; a look every six hours."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from radanon_node.errors import ConfigError, StorageError
+from radanon_node.ledger.record import Records
 from radanon_node.ledger.types import ReleaseRecord
 from radanon_node.pipeline.types import Buffer
 
@@ -112,6 +113,7 @@ class Seal:
         self._content_key = _subkey(key, b"content")
         self._content = AESGCM(_subkey(key, b"content pieces"))
         self.chain_key = _subkey(key, b"receipt chain")
+        self.records = Records(_subkey(key, b"record digest"), _subkey(key, b"record"))
         self.check_value = _subkey(key, b"check value").hex()
 
     def encrypt(self, text: str) -> bytes:

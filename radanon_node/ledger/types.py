@@ -60,6 +60,8 @@ class Arrival:
         What it shares its turns with: Study Instance UID where the listener saw it; kept nowhere.
     priority : {"high", "normal", "low"}
         Of the route.
+    turn : int or None
+        Its round (turns.py) where it has one already.
     """
 
     file: str
@@ -72,6 +74,7 @@ class Arrival:
     received_at: float
     study: str = ""
     priority: str = "normal"
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,9 @@ class ReleasedItem:
     patient, study : str
         The new Patient ID and Study Instance UID.
     device : str
-        Keyed token of the device; empty where nothing is sampled.
+        Keyed token of the device.
+    counted : bool
+        Whether it is among those that samples are drawn from.
     sample : SampleDraw or None
         Keep it for a look.
     """
@@ -196,6 +201,7 @@ class ReleasedItem:
     patient: str = ""
     study: str = ""
     device: str = ""
+    counted: bool = True
     sample: SampleDraw | None = None
 
 

@@ -1,4 +1,7 @@
-"""Group commit: the rows of instances that are complete at the same time, on any association, go to the ledger in one transaction."""
+"""Group commit: the rows of instances that are complete at the same time, on any association, go to the ledger in one transaction.
+
+Where files carry their own records (ledger/record.py), rows follow the answer instead: see `following.Following`.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import structlog
 
 from radanon_node.errors import SUCCESS, AssociationEnded, StorageError
 from radanon_node.ledger.faults import point
+from radanon_node.ledger.types import Admission
 from radanon_node.network import command_set as cs
 from radanon_node.network.commitment import Commitments, Job, write_data_set
 from radanon_node.network.contexts import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, VERIFICATION, Acceptor, Context
@@ -47,6 +48,7 @@ _log = structlog.get_logger("radanon.network")
 UNRECOGNIZED_OPERATION = 0x0211
 _LINGER_S = 5.0
 _COMMITMENT_LOOK_S = 0.5
+_FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Association:
             if stream is not None and ended.abort is not None:
                 stream.abort(*ended.abort)
         finally:
+            self._shared.storing.flush(_FLUSH_S)
             for job in [*self._jobs, *self._reported.values()]:
                 self._shared.commitments.hand_over(job)
             if self._request is not None and self._reader is not None:
@@ -206,6 +209,7 @@ class Association:
                     raise AssociationEnded("shutdown", abort=BY_USER) from ended
                 raise
             if message is None:
+                self._shared.storing.flush(_FLUSH_S)  # once its association is over, a sender finds in `status` what it sent
                 stream.release()
                 return
             self._answer(stream, message)
@@ -219,7 +223,11 @@ class Association:
             self._report("receiving")
         route = self._shared.config.route(self._request.called_ae)
         origin = Origin(self._request.called_ae, self._request.calling_ae, route.priority if route else "normal")
-        return InstanceSink(self._shared.storing, origin, self._contexts[context_id], command)
+        return InstanceSink(self._shared.storing, origin, self._contexts[context_id], command, self._told)
+
+    def _told(self, admission: Admission) -> None:
+        self._counts["duplicates"] += admission.outcome == "duplicate"
+        self._counts["conflicts"] += admission.outcome == "conflict"
 
     def _answer(self, stream: PduStream, message: Message) -> None:
         command, context = message.command, self._contexts[message.context_id]
@@ -247,14 +255,12 @@ class Association:
         sink = message.sink if message.sink is not None else self._sink(message.context_id, message.command)
         assert isinstance(sink, InstanceSink)
         stored = sink.finish()
-        if stored.admission is None:
+        if stored.status != SUCCESS:
             self._counts["refused"] += 1
             self._log.warning("instance_refused", status=f"0x{stored.status:04X}", reason=stored.comment)
         else:
             self._counts["instances"] += 1
             self._counts["bytes"] += stored.size
-            self._counts["duplicates"] += stored.admission.outcome == "duplicate"
-            self._counts["conflicts"] += stored.admission.outcome == "conflict"
         self._send(stream, context, cs.response(message.command, stored.status, stored.comment))
         point("listener.after_response")
 
@@ -262,6 +268,7 @@ class Association:
         assert self._request is not None
         called_ae, calling_ae = self._request.called_ae, self._request.calling_ae
         caller = self._shared.doorkeeper.caller(called_ae, calling_ae, self._address)
+        self._shared.storing.flush(_FLUSH_S)  # what was acknowledged is known
         status, job = self._shared.commitments.request(
             message.command, _data(message), context.transfer_syntax, called_ae, calling_ae, self._address, caller.port if caller else None)
         self._send(stream, context, cs.response(message.command, status))

@@ -23,6 +23,7 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.network.admission import Admitter
 from radanon_node.network.associations import Association, Shared
 from radanon_node.network.commitment import Commitments
+from radanon_node.network.following import Following
 from radanon_node.network.negotiation import Doorkeeper
 from radanon_node.network.storing import Storing
 from radanon_node.network.tls import server_context
@@ -32,6 +33,7 @@ from radanon_node.stages import Stages
 _log = structlog.get_logger("radanon.network")
 
 _BACKLOG = 128
+_ROWS_S = 10.0  # for rows that are still to be written at the end; the files have them else
 _PAUSE_S = 0.1  # when the process is out of file descriptors
 
 
@@ -60,6 +62,9 @@ class Listener:
         self._spool = spool
         self._commitments = Commitments(config, ledger)
         self._admitter = Admitter(ledger, spool, on_admitted)
+        # Where only processes of this machine write rows, and the spool is its own, a row may follow the answer.
+        self._following = (Following(ledger, spool, ledger.seal.records, on_admitted, self._stages)
+                           if spool.keeps_records and not ledger.many_nodes else None)
         self._ledger = ledger
         self.renew(config)
         self._changed = threading.Condition()
@@ -79,7 +84,7 @@ class Listener:
             TLS files cannot be used; nothing has changed then.
         """
         settings = config.listener
-        storing = Storing(self._spool, self._admitter, settings.max_instance_size, self._stages)
+        storing = Storing(self._spool, self._admitter, settings.max_instance_size, self._stages, self._following)
         tls = server_context(settings.tls) if settings.tls else None
         report = self._ledger.record_transfer if config.audit.syslog and config.audit.transfers else None
         self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish, report)
@@ -104,6 +109,8 @@ class Listener:
         self._socket = _bind(settings.host, settings.port)
         self._acceptor = threading.Thread(target=self._accept, args=(self._socket,), name="listener", daemon=True)
         self._acceptor.start()
+        if self._following is not None:
+            self._following.start()
         self._commitments.start()
         port: int = self._socket.getsockname()[1]
         return port
@@ -129,6 +136,8 @@ class Listener:
             association.cut()
         with self._changed:
             self._changed.wait_for(lambda: not self._established and not self._half_open, 5.0)
+        if self._following is not None:
+            self._following.stop(_ROWS_S)
         self._commitments.stop()
 
     @property

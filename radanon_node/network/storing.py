@@ -1,6 +1,7 @@
 """Storage SCP (PS3.4 Annex B): one C-STORE from its command set to the status that answers it.
 
-0x0000 is given only when the file is synced and its row committed. Everything else leaves nothing behind.
+0x0000 is given only when the file is synced with its record in it (ledger/record.py), or, where rows are shared with other machines, its
+row committed. Everything else leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from radanon_node.errors import (
     outcome_of,
 )
 from radanon_node.ledger.faults import point
+from radanon_node.ledger.record import PREAMBLE, Digest
 from radanon_node.ledger.spool import Incoming
-from radanon_node.ledger.types import Admission, Arrival
+from radanon_node.ledger.types import Arrival
 from radanon_node.network.admission import Admitter
 from radanon_node.network.command_set import Command
 from radanon_node.network.contexts import Context, is_uid
+from radanon_node.network.following import Following, Told
 from radanon_node.network.peek import HEAD, NotADataSet, peek, study_hint
 from radanon_node.network.writeback import Writeback
 from radanon_node.stages import Stages
@@ -49,12 +52,28 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """What stores instances: shared by all associations of a listener."""
+    """What stores instances: shared by all associations of a listener.
+
+    Parameters
+    ----------
+    spool : Files
+    admitter : Admitter
+    max_instance_size : int
+    stages : Stages
+    following : Following or None
+        Rows follow the answer; None: the row comes first.
+    """
 
     spool: Files
     admitter: Admitter
     max_instance_size: int
     stages: Stages = field(default_factory=Stages)
+    following: Following | None = None
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what was acknowledged by now has its rows, at most so long."""
+        if self.following is not None:
+            self.following.flush(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +86,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Answer to one C-STORE-RQ. `admission` is None unless the status is success."""
+    """Answer to one C-STORE-RQ."""
 
     status: int
     comment: str
     size: int
-    admission: Admission | None
 
 
 def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
@@ -113,15 +131,20 @@ class InstanceSink:
     context : Context
         The accepted presentation context of the request.
     request : Command
+    told : callable
+        Called with the `Admission` once the row is there, perhaps from another thread and after `finish`.
     """
 
-    def __init__(self, storing: Storing, origin: Origin, context: Context, request: Command) -> None:
+    def __init__(self, storing: Storing, origin: Origin, context: Context, request: Command, told: Told) -> None:
+        self._told = told
+        self._header = 0
         self._storing = storing
         self._origin = origin
         self._request = request
         self._syntax = context.transfer_syntax
         self._incoming: Incoming | None = None
         self._writeback = Writeback(0)
+        self._digest: Digest | None = None
         self._head: bytearray | None = bytearray()  # None once it has told all it can
         self._look_again = 0
         self._study = ""
@@ -156,15 +179,14 @@ class InstanceSink:
             self._refuse(CANNOT_UNDERSTAND, "the data set is empty")
         if self._refusal is None and self._head is not None:
             self._judge(self._head, whole=self._size == len(self._head))
-        admission = None
         if self._refusal is None:
             try:
-                admission = self._keep()
+                self._keep()
             except StorageError as error:
                 self._refuse(outcome_of(error).dimse_status, str(error))
         if self._refusal is not None:
-            return Stored(self._refusal.status, self._refusal.comment, self._size, None)
-        return Stored(SUCCESS, "", self._size, admission)
+            return Stored(self._refusal.status, self._refusal.comment, self._size)
+        return Stored(SUCCESS, "", self._size)
 
     def _check_request(self, abstract_syntax: str) -> Refusal | None:
         if self._request.texts.get("AffectedSOPClassUID", "") != abstract_syntax:
@@ -174,15 +196,21 @@ class InstanceSink:
         return None
 
     def _begin(self) -> None:
-        self._storing.admitter.check()
+        (self._storing.following or self._storing.admitter).check()
         header = file_header(self._request.sop_class_uid, self._request.sop_instance_uid, self._syntax)
         self._incoming = self._storing.spool.begin(header)
-        self._writeback = Writeback(len(header))
+        if self._storing.following is not None:
+            self._digest = self._storing.following.digest()
+            self._digest.update(header[PREAMBLE:])
+        self._header = len(header)
+        self._writeback = Writeback(self._header)
 
     def _write(self, data: memoryview) -> None:
         assert self._incoming is not None
         first = self._size == len(data)
         size = len(data)
+        if self._digest is not None:
+            self._digest.update(data)
         try:
             while data:
                 data = data[os.write(self._incoming.fd, data):]
@@ -219,22 +247,29 @@ class InstanceSink:
             self._study = study_hint(head, self._syntax)
             self._head = None
 
-    def _keep(self) -> Admission:
+    def _keep(self) -> None:
         assert self._incoming is not None
         point("listener.after_write")
-        incoming, self._incoming = self._incoming, None
+        incoming = self._incoming
         received = time.perf_counter()
+        arrival = Arrival(
+            file=incoming.name, size=self._header + self._size, route=self._origin.route, calling_ae=self._origin.calling_ae,
+            sop_class_uid=self._request.sop_class_uid, sop_instance_uid=self._request.sop_instance_uid,
+            transfer_syntax_uid=self._syntax, received_at=time.time(), study=self._study, priority=self._origin.priority)
+        following, marked = self._storing.following, None
+        if following is not None and self._digest is not None:
+            marked = following.mark(incoming, arrival, self._digest)
+        self._incoming = None
         incoming.seal()
         synced = time.perf_counter()
         point("listener.after_seal")
-        admission = self._storing.admitter.admit(Arrival(
-            file=incoming.name, size=incoming.size, route=self._origin.route, calling_ae=self._origin.calling_ae,
-            sop_class_uid=self._request.sop_class_uid, sop_instance_uid=self._request.sop_instance_uid,
-            transfer_syntax_uid=self._syntax, received_at=time.time(), study=self._study, priority=self._origin.priority))
+        if following is not None and marked is not None:
+            following.admit(marked, self._told)
+        else:
+            self._told(self._storing.admitter.admit(arrival))
         for stage, seconds in (("receive", received - self._begun), ("sync", synced - received), ("admit", time.perf_counter() - synced)):
             self._storing.stages.observe(stage, seconds)
         point("listener.after_admit")
-        return admission
 
     def _refuse(self, status: int, comment: str) -> None:
         self.abort()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from blake3 import blake3
+
 import radanon_node
+from radanon_node.ledger.record import PREAMBLE, carries
 from radanon_node.pipeline.policy import PixelPlan
 from radanon_node.pipeline.released import digest_of
 from radanon_node.pipeline.tools import Policy, Tools
-from radanon_node.pipeline.types import Received, Region, Stamp
+from radanon_node.pipeline.types import Buffer, Received, Region, Stamp
 from radanon_node.pixels.instance import Instance
 from radanon_node.pixels.redact import Redacted
 
@@ -33,7 +36,7 @@ def new_receipt(
         "policy": {"profile": policy.name, "hash": policy.hash, "options": list(policy.profile.tags.options)},
         "input": {
             "size": len(received.data),
-            "digest": digest_of(received.data),
+            "digest": _digest_as_received(received.data),
             "transfer_syntax_uid": instance.transfer_syntax_uid,
             "sop_class_uid": instance.sop_class_uid,
         },
@@ -77,3 +80,11 @@ def _describe_stamp(stamp: Stamp) -> dict[str, Any]:
         "letter": stamp.letter, "box": [box.x0, box.y0, box.x1, box.y1], "turn": round(stamp.turn, 1), "mirrored": stamp.mirrored,
         "dark": stamp.dark,
     }
+
+
+def _digest_as_received(data: Buffer) -> str:
+    """Of the file with an empty preamble, where the listener has put its record there: the same instance has the same digest again."""
+    if not carries(data):
+        return digest_of(data)
+    with memoryview(data) as view, view[PREAMBLE:] as rest:
+        return blake3(bytes(PREAMBLE)).update(rest).hexdigest()

@@ -14,7 +14,7 @@ from tests.peers import storescp
 pytestmark = pytest.mark.integration
 
 IN_THE_NODE = ["listener.after_first_bytes", "listener.after_write", "listener.after_seal", "listener.after_admit",
-               "listener.after_response", "purge.before_remove", "purge.after_remove", "purge.after_mark"]  # fmt: skip
+               "listener.after_response", "listener.before_rows", "listener.after_rows", "purge.before_remove", "purge.after_remove", "purge.after_mark"]  # fmt: skip
 IN_A_CHILD = ["worker.after_claim", "worker.after_clean", "worker.after_store", "worker.after_finish",
               "sender.after_claim", "sender.after_send", "sender.after_finish"]  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_killed_there_nothing_is_lost_or_doubled(point: str, archive: tuple[Path
     node = NodeProcess(tmp_path / "node", node_config(tmp_path / "node", destinations))
     files = write_study(tmp_path / "in", 4, seed=21)
     try:
-        port = node.start({"RADANON_FAULT": f"{point}:2" if point.startswith("listener") else point})
+        port = node.start({"RADANON_FAULT": f"{point}:2" if point.startswith("listener") and not point.endswith("rows") else point})
         acknowledged = storescu(port, files, check=False, options=["-v"])
         if point in IN_THE_NODE:
             assert node.process is not None

@@ -67,7 +67,13 @@ class Node:
 
     def items(self) -> list[Any]:
         """Everything received so far, claimed as a worker would."""
+        self.settle()
         return self.ledger.claim("test", 1000, 60.0)
+
+    def settle(self) -> None:
+        """Until what was acknowledged has its rows."""
+        if self.listener._following is not None:
+            assert self.listener._following.flush(10.0)
 
     def files(self) -> list[Path]:
         """Files with something in them: a few empty ones are kept ready while an association is open."""
@@ -113,7 +119,7 @@ def running(config: Config, stop: float = 5.0) -> Iterator[Node]:
 def serve(folder: Path, ready: Connection) -> None:
     """A listener as the main thing of a process of its own; sends its port, ends when told."""
     with running(make_config(folder)) as node:
-        node.spool.sweep(node.ledger.known_files)
+        node.spool.sweep(node.ledger.known_files, node.ledger.readmit)
         ready.send(node.port)
         ready.recv()
 

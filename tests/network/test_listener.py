@@ -289,7 +289,10 @@ def test_a_full_disk_is_out_of_resources_and_the_next_one_is_taken_again(tmp_pat
         assert peer.store(encoded(other), other.SOPInstanceUID, message_id=3) == 0xA700
 
 
-def test_a_ledger_that_is_down_is_out_of_resources_and_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows_follow", [False, True])
+def test_a_ledger_that_is_down_is_out_of_resources_and_what_was_answered_for_gets_its_row(
+        rows_follow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spool, "keeps_records", rows_follow)
     with running(make_config(tmp_path)) as node, Peer(node.port) as peer:
         peer.associate()
         admit = node.ledger.admit
@@ -299,7 +302,12 @@ def test_a_ledger_that_is_down_is_out_of_resources_and_nothing_is_claimed(tmp_pa
 
         monkeypatch.setattr(node.ledger, "admit", down)
         instance = make_instance()
-        assert peer.store(encoded(instance), instance.SOPInstanceUID) == 0xA700
+        assert peer.store(encoded(instance), instance.SOPInstanceUID) == (0 if rows_follow else 0xA700)
+        if rows_follow:  # the first is in its file and waits for its row
+            following = node.listener._following
+            assert following is not None
+            while not following._is_down():
+                threading.Event().wait(0.001)
         assert peer.store(encoded(instance), instance.SOPInstanceUID, message_id=2) == 0xA700  # refused without asking it again
         monkeypatch.setattr(node.ledger, "admit", admit)
         deadline, status = time.monotonic() + 10, 0xA700
@@ -315,9 +323,11 @@ def test_a_resend_is_success_and_one_instance_and_a_changed_one_is_kept_apart(tm
         peer.associate()
         for message_id in (1, 2):
             assert peer.store(encoded(instance), instance.SOPInstanceUID, message_id=message_id) == 0
+        node.settle()
         assert len(node.files()) == 1
         instance.PatientID = "43"
         assert peer.store(encoded(instance), instance.SOPInstanceUID, message_id=3) == 0
+        node.settle()
         assert node.ledger.status()["states"]["quarantined"] == 1
         assert sum(node.admitted) == 1
 

@@ -97,7 +97,7 @@ def test_kill_9_at_random_takes_nothing_back_that_was_acknowledged(tmp_path: Pat
     config = make_config(tmp_path)
     spool = Spool(config.spool_dir)
     ledger = Ledger(config.ledger_url, bytes(32), spool)
-    spool.sweep(ledger.known_files)
+    spool.sweep(ledger.known_files, ledger.readmit)
     rows = ledger.claim("test", 100_000, 60.0)
     assert acknowledged
     assert acknowledged <= {row.sop_instance_uid for row in rows}
