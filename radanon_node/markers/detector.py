@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.markers.geometry import Placement, adding, candidates, letterbox, place, suppress, to_film, unpadded
+from radanon_node.markers.geometry import Placement, adding, candidates, letterbox, overlap, place, suppress, to_film, unpadded
 from radanon_node.markers.tiles import tiles_of
 from radanon_node.markers.verifier import OnnxVerifier, Verifier, crops_of
 from radanon_node.markers.weights import Weights, find_weights, verifier_of
-from radanon_node.pipeline.types import Box, Detection, GrayFrame, Source
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
 
 _OVERLAP = 0.6
 # Boxes of one film that reach the retention pass; far more than any film has markers, and it bounds the time of a noise film.
@@ -31,6 +31,8 @@ _JUDGED = 64
 _DETECTOR = 0.4
 # A judged box that lies in better ones up to that share is dropped.
 _NOTHING_NEW = 0.9
+# Two judged boxes of one side letter: the retention pass would keep the letter in one and black out its end in the other.
+_TWINS = 0.45
 # A tile's box that lies this deep inside a whole-film box says nothing new.
 _COVERED = 0.8
 
@@ -194,6 +196,7 @@ class MarkerDetector:
         for items in found:
             judged = [replace(d, confidence=_together(d.confidence, 1 - float(next(rows)[0]))) for d in items[:_JUDGED]]
             kept = sorted((d for d in (*judged, *items[_JUDGED:]) if d.confidence >= least[d.kind]), key=lambda d: -d.confidence)
+            kept = _without_twins(kept)
             out.append([kept[number] for number in adding([d.box for d in kept], _NOTHING_NEW)])
         return out
 
@@ -210,6 +213,15 @@ class MarkerDetector:
                     continue
                 found.append(Detection(box, self._weights.kinds[classes[best]], float(confidence[best]), Source.MARKER_MODEL))
         return sorted(found, key=lambda item: -item.confidence)[:_MOST]
+
+
+def _without_twins(found: Sequence[Detection]) -> list[Detection]:
+    """Best first; without the second box of a side letter. Print keeps its own: what one box lacks of a line, another may have."""
+    out: list[Detection] = []
+    for d in found:
+        if d.kind is not Kind.SIDE_LETTER or not any(o.kind is d.kind and overlap(o.box, d.box) > _TWINS for o in out):
+            out.append(d)
+    return out
 
 
 def _together(detector: float, verifier: float) -> float:

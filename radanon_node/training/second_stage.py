@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from radanon_node.markers.checkpoint import read_checkpoint
 from radanon_node.markers.detector import MarkerDetector
-from radanon_node.markers.verifier_net import TorchVerifier, VerifierNet, build
+from radanon_node.markers.verifier_net import VerifierNet, build
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix, Samples
@@ -24,6 +24,9 @@ from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_fi
 from radanon_node.training.synth.markers import CLASSES
 
 _WINDOW = 448
+# How hard a candidate counts that was not looked at yet: a little harder than most, so that every one has its turn.
+_UNSEEN = 0.4
+_ANEW = 50
 
 
 def _augmented(crops: Tensor, sizes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -53,6 +56,12 @@ def _loss(logits: Tensor, labels: Tensor, overlap: Tensor, smoothing: float) -> 
     return loss + 0.5 * F.binary_cross_entropy_with_logits(logits[told, -1], overlap[told])
 
 
+def _wrong(logits: Tensor, labels: Tensor) -> NDArray[np.float32]:
+    """How sure the network is of the opposite: of a marker where there is none, of nothing where there is one."""
+    nothing = logits[:, :-1].softmax(1)[:, 0]
+    return np.asarray(torch.where(labels == 0, 1 - nothing, torch.where(labels > 0, nothing, 0.1)).numpy(), np.float32)
+
+
 def _averaged(held: Tensor, now: Tensor, updates: Tensor | int) -> Tensor:
     """A running mean over some hundred steps, over fewer at the beginning."""
     decay = min(0.99, (1 + int(updates)) / (10 + int(updates)))
@@ -70,10 +79,12 @@ def train_verifier(
     smoothing: float = 0.02,
     seed: int = 1,
     threads: int = 2,
-    weights: NDArray[np.float64] | None = None,
+    real: int | None = None,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> VerifierNet:
     """Train on candidates.
+
+    What the network was wrong about when it last saw it comes again sooner.
 
     Parameters
     ----------
@@ -87,8 +98,8 @@ def train_verifier(
         Of AdamW, falling by half a cosine.
     decay, smoothing : float
     seed, threads : int
-    weights : ndarray of float64, shape (n,), or None
-        How often each is drawn; None: all alike.
+    real : int or None
+        So many candidates, the first ones, are of whole films (see `shares`); None: all are drawn alike, however hard.
     report : callable or None
         Given a line of figures every 100 steps.
 
@@ -105,13 +116,19 @@ def train_verifier(
     mean = torch.optim.swa_utils.AveragedModel(net, avg_fn=_averaged, use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
     steps, total = max(passes // batch, 1), 0.0
-    for step, chosen in enumerate(_draws(candidates, weights, batch, steps, rng)):
+    hardness, cumulated = np.full(len(candidates), _UNSEEN, np.float32), np.arange(1, len(candidates) + 1) / len(candidates)
+    for step in range(steps):
+        if real is not None and step % _ANEW == 0:
+            cumulated = np.cumsum(shares(candidates, real, hardness))
+        chosen = np.unique(np.searchsorted(cumulated[:-1], rng.random(batch), side="right"))
         warm = min(1.0, (step + 1) / min(100, steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
         crops, sizes = _augmented(torch.from_numpy(candidates.crops[chosen]), torch.from_numpy(candidates.sizes[chosen]), rng)
         logits = net(crops, sizes)
-        loss = _loss(logits, torch.from_numpy(candidates.labels[chosen]), torch.from_numpy(candidates.overlap[chosen]), smoothing)
+        labels = torch.from_numpy(candidates.labels[chosen])
+        loss = _loss(logits, labels, torch.from_numpy(candidates.overlap[chosen]), smoothing)
+        hardness[chosen] = _wrong(logits.detach(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -132,17 +149,15 @@ def shares(candidates: Candidates, real: int, hardness: NDArray[np.float32] | No
     real : int
         The first so many are of whole films.
     hardness : ndarray of float32, shape (n,), or None
-        For what is nothing on whole films: the probability of a marker that an earlier training gave it; the higher the oftener.
+        Within each sort: the probability that the network gave to the opposite; the higher the oftener.
     """
     out, whole = np.zeros(len(candidates)), np.arange(len(candidates)) < real
     for part, share in ((whole, 0.4), (~whole, 0.6)):
         for kind, of in ((candidates.labels == 0, 0.45), (candidates.labels > 0, 0.45), (candidates.labels == UNKNOWN, 0.1)):
             chosen = part & kind
-            out[chosen] = share * of / max(int(chosen.sum()), 1)
-    nothing = whole & (candidates.labels == 0)
-    if hardness is not None and nothing.any():
-        weight = np.minimum(hardness[nothing], 0.8) + 0.08
-        out[nothing] = out[nothing].sum() * weight / weight.sum()
+            # The surest errors are errors of the labels as often as not: they count no more than others.
+            weight = np.ones(int(chosen.sum())) if hardness is None else np.minimum(hardness[chosen], 0.7) + 0.06
+            out[chosen] = share * of * weight / max(weight.sum(), 1e-9)
     return np.asarray(out / out.sum())
 
 
@@ -161,8 +176,6 @@ def fit(
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
     """Train the second stage of a checkpoint, or go on with the one it holds.
-
-    Two thirds of the passes go over all candidates alike, the last third more often over what was hard to tell from a marker.
 
     Parameters
     ----------
@@ -207,22 +220,8 @@ def fit(
         drawn = from_samples(detector, Samples(films, seed + 1000, _WINDOW, chosen, long_side), 0, windows, seed=seed)
     candidates, count = joined([*real, drawn]), sum(len(part) for part in real)
     start = build(held.verifier, held.nc) if held.verifier else None
-    common = {"seed": seed, "threads": threads, "report": report}
-    first = passes * 2 // 3 if real else passes
-    net = train_verifier(candidates, passes=first, start=start, rate=rate, weights=shares(candidates, count), **common)  # type: ignore[arg-type]
-    if real:
-        hardness = 1 - TorchVerifier(net, torch.device("cpu"))(candidates.crops[:count], candidates.sizes[:count])[:, 0]
-        weights = shares(candidates, count, np.concatenate((hardness, np.zeros(len(drawn), np.float32))))
-        net = train_verifier(candidates, passes=passes - first, start=net, rate=rate / 2, weights=weights, **common)  # type: ignore[arg-type]
+    net = train_verifier(candidates, passes=passes, start=start, rate=rate, real=count, seed=seed, threads=threads, report=report)
     out.mkdir(parents=True, exist_ok=True)
     saved = {"state_dict": held.state, "names": list(CLASSES), "size": held.size, "nc": held.nc, "verifier": net.state_dict()}
     torch.save(saved, out / "best.pt")
     return out / "best.pt"
-
-
-def _draws(
-    candidates: Candidates, weights: NDArray[np.float64] | None, batch: int, steps: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    share = None if weights is None else weights / weights.sum()
-    for _ in range(steps):
-        yield rng.choice(len(candidates), min(batch, len(candidates)), replace=False, p=share)

@@ -94,6 +94,14 @@ def test_what_is_beyond_the_most_that_are_judged_keeps_the_detectors_confidence(
     assert says.seen == _JUDGED and len(found) == 10
 
 
+def test_a_side_letter_has_one_box_print_keeps_its_second() -> None:
+    rows = [(30, 30, 20, 20, 0.6), (34, 33, 20, 24, 0.5)]
+    (letter,) = MarkerDetector(WEIGHTS, Spots(rows), Says()).detect([film()])[0]
+    assert letter.box == Box(20, 20, 40, 40)
+    text = Weights(WEIGHTS.path, WEIGHTS.sha256, (Kind.TEXT, *WEIGHTS.kinds[1:]), 256, 32, WEIGHTS.thresholds, 0, None)
+    assert len(MarkerDetector(text, Spots(rows), Says()).detect([film()])[0]) == 2
+
+
 def test_films_without_candidates_and_no_films_at_all_are_no_error() -> None:
     finder = MarkerDetector(WEIGHTS, Spots([]), Says())
     assert finder.detect([film()]) == [[]] and finder.detect([]) == []

@@ -57,7 +57,7 @@ def _toy(count: int) -> Candidates:
 
 def test_it_learns_to_tell_rings_from_noise() -> None:
     toy = _toy(64)
-    net = train_verifier(toy, passes=640, batch=16, threads=1, seed=2)
+    net = train_verifier(toy, passes=640, batch=16, threads=1, seed=2, real=32)
     rows = TorchVerifier(net, torch.device("cpu"))(toy.crops, toy.sizes)
     assert ((rows[:, 0] > 0.5) == (toy.labels == 0)).mean() > 0.9
 
