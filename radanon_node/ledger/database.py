@@ -24,6 +24,8 @@ from radanon_node.ledger.turns import Alternation
 _BUSY_S = 30.0
 _TEXT = 4000
 _READ = "radanon_read"
+_REVOCABLE = "radanon_revocable"
+_SYNCED = "radanon_synced"
 
 
 class Database:
@@ -55,6 +57,7 @@ class Database:
         self._turns = Alternation()
         self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READ: True})
+        self._claimer = self._engine.execution_options(**{_REVOCABLE: True})
         self._gate = Gate(Path(f"{self._engine.url.database}-turn"), _BUSY_S) if self._engine.dialect.name == "sqlite" else None
         with self._write() as connection:
             self.id = schema.prepare(connection, self.seal.check_value)
@@ -92,9 +95,20 @@ class Database:
             return set(connection.scalars(query))
 
     @contextmanager
-    def _write(self, urgent: bool = False) -> Iterator[Connection]:
+    def _write(self, urgent: bool = False, revocable: bool = False) -> Iterator[Connection]:
+        """A writing transaction.
+
+        Parameters
+        ----------
+        urgent : bool
+            A peer waits for it.
+        revocable : bool
+            A power cut may take it back, as one that ends all processes of the machine anyway ends what it says: for claims. Whatever is
+            committed after it and survives keeps it alive. (SQLite: no sync of its own. PostgreSQL makes no difference.)
+        """
         # On SQLite BEGIN IMMEDIATE: a transaction that reads first and is then refused the write lock could not be waited for.
-        with unavailable(), self._gate.turn(urgent) if self._gate else nullcontext(), self._engine.begin() as connection:
+        engine = self._claimer if revocable else self._engine
+        with unavailable(), self._gate.turn(urgent) if self._gate else nullcontext(), engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -193,9 +207,14 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READ, False)
+        options = connection.get_execution_options()
+        reading = options.get(_READ, False)
         # To the driver itself: through SQLAlchemy this statement costs as much time as a whole row's insertion.
         driver: Any = connection.connection.driver_connection
+        synced = not options.get(_REVOCABLE, False)
+        if not reading and connection.info.get(_SYNCED, True) is not synced:
+            driver.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}").close()
+            connection.info[_SYNCED] = synced
         driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE").close()
 
     return engine

@@ -330,3 +330,13 @@ def test_texts_no_engine_takes_are_made_storable(hands: Hands) -> None:
 def deliver_all(hands: Hands, destination: str = "archive") -> None:
     items = hands.ledger.claim_deliveries("sender", destination, 1000, 60)
     assert hands.ledger.finish_deliveries([(item, "delivered", 0.0, "") for item in items]) == []
+
+
+def test_claims_alone_are_not_synced(sqlite_hands: Hands) -> None:
+    """Whichever way a pooled connection was used before."""
+    ledger = sqlite_hands.ledger
+    for revocable, level in ((False, 2), (True, 1), (False, 2), (True, 1), (True, 1), (False, 2)):
+        with ledger._write(revocable=revocable) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
+        with ledger._read() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
