@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "counts per state, route and destination"),
     "quarantine": ("quarantine", "list, show, retry, release or drop quarantined instances"),
     "review": ("review", "what reviewers decided; labels and device rules that follow from it; bounds of residual identity"),
+    "recall": ("recall", "take back what left with identity in it: list, order, show, close"),
     "deliveries": ("deliveries", "list or retry deliveries"),
     "receipts": ("receipts", "show what was done to an instance; check that no receipt was changed"),
     "backup": ("backup", "write ledger, key and settings into one encrypted file, while the node runs"),

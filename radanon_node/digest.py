@@ -19,7 +19,7 @@ def digest(config: Config, ledger: Ledger, day: date) -> dict[str, Any]:
     dict
         ``day``, ``received`` (state -> instances received that day), ``released``, ``held`` (reason -> count), ``deliveries``, ``acts`` of
         the day; ``now``: ``quarantined``, ``failed``, ``waiting``, ``oldest_waiting_s``, ``down`` (destinations), ``disk``,
-        ``audit_untold``, ``audit_end``.
+        ``recalls`` (open ones), ``audit_untold``, ``audit_end``.
     """
     period = ledger.period(*Span(day, day).seconds)
     status = full_status(config, ledger)
@@ -31,6 +31,7 @@ def digest(config: Config, ledger: Ledger, day: date) -> dict[str, Any]:
             "quarantined": states["quarantined"], "failed": states["failed"],
             "waiting": states["received"] + states["processing"] + states["released"], "oldest_waiting_s": status["oldest_waiting_s"],
             "down": sorted(name for name, place in status["destinations"].items() if not place["up"]), "disk": status["disk"],
+            "recalls": [recall.id for recall in ledger.recalls_list(opened=True)],
             "audit_untold": ledger.untold(), "audit_end": f"{head.id}:{head.link}" if head else "",
         },
     }
@@ -44,6 +45,8 @@ def as_text(found: dict[str, Any]) -> str:
         needs.append(f"{now['quarantined']} instances are in quarantine (radanon quarantine list)")
     if now["failed"]:
         needs.append(f"{now['failed']} instances failed (radanon deliveries list --state failed)")
+    needs += [f"recall {number} is open: do the archives still have what it names? (radanon recall show {number})"
+              for number in now["recalls"]]
     if disk["free"] < 2 * disk["min_free"]:
         needs.append(f"disk: {disk['free'] / 2**30:.1f} GiB free, intake stops below {disk['min_free'] / 2**30:.1f}")
     if now["audit_untold"]:

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     LAYOUT_CHANGED = "layout_changed"
     TOO_MUCH_TEXT = "too_much_text"
     IDENTITY_LEFT = "identity_left"
+    RECALLED = "recalled"
     PIXELS_CHANGED_OUTSIDE = "pixels_changed_outside"
     PIXELS_NOT_FILLED = "pixels_not_filled"
     INVALID_OUTPUT = "invalid_output"

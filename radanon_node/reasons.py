@@ -31,6 +31,8 @@ REASON_HELP: dict[Reason, str] = {
     Reason.TOO_MUCH_TEXT: "More of the picture is text than `pixels.max_text_share`: probably a scanned page or a report.",
     Reason.IDENTITY_LEFT: "The second look found an identifier of this patient in the bytes that were about to leave. "
     "Usually free text that an option kept; `radanon explain` shows the elements.",
+    Reason.RECALLED: "It had been released and is recalled, since identity was found in what left the same way. "
+    "`radanon recall show` names the recall; closing that cleans it again.",
     Reason.PIXELS_CHANGED_OUTSIDE: "The second look found pixels changed outside the boxes: an encoder did not do what it promised.",
     Reason.PIXELS_NOT_FILLED: "The second look found a box that is not black.",
     Reason.INVALID_OUTPUT: "The clean instance would have been invalid DICOM, or could not be read back.",

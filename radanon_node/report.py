@@ -95,6 +95,9 @@ def _counts(period: Period) -> list[str]:
         parts.append(_table("Held in quarantine, by reason", ("reason", "what it means", "#instances"),
                             [(code, next((text for reason, text in REASON_HELP.items() if reason == code), ""), count)
                              for code, count in period.reasons.items()]))
+    if period.recalls:
+        parts.append(_table("Recalls ordered in the period: identity was found in what had left", ("#recall", "#instances", "state"),
+                            [(number, count, "closed" if closed else "open") for number, count, closed in period.recalls]))
     if period.deliveries:
         parts.append(_table("Deliveries of what was released in the period", ("destination", "state", "#deliveries"),
                             [(name, state, count) for name, states in sorted(period.deliveries.items())

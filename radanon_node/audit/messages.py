@@ -67,6 +67,7 @@ RULES = (
     Rule("review export", EXPORT, "R"),
     Rule("quarantine drop", INSTANCES_ACCESSED, "D"),
     Rule("quarantine", INSTANCES_ACCESSED, "U"),
+    Rule("recall", INSTANCES_ACCESSED, "U"),
     Rule("review drop", INSTANCES_ACCESSED, "D"),
     Rule("review", INSTANCES_ACCESSED, "R"),
     Rule("deliveries", INSTANCES_ACCESSED, "R"),

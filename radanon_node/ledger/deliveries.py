@@ -40,7 +40,7 @@ class Deliveries(Rates):
                     .order_by(None).order_by(columns.round, columns.id))
         paused = exists().where(destinations.c.name == destination, destinations.c.paused)
         while self._any(select(literal(1)).where(*due, ~paused).limit(1)):
-            with self._write() as connection:
+            with self._write(revocable=True) as connection:
                 in_index_order(connection)
                 first = None if self._turns.oldest(destination) else connection.execute(by_round.limit(1)).first()
                 if first is None:  # claims that lapsed are found here alone
@@ -213,8 +213,9 @@ class Deliveries(Rates):
         """Try failed or waiting deliveries again now, with fresh attempts: the given ones, or all of a destination. Returns how many."""
         columns = deliveries.c
         with self._write() as connection:
+            recalled = exists().where(instances.c.id == columns.instance_id, instances.c.state == State.QUARANTINED)
             chosen = (select(columns.id, columns.instance_id)
-                      .where(columns.state.in_([DeliveryState.FAILED, DeliveryState.WAITING])).order_by(columns.id))
+                      .where(columns.state.in_([DeliveryState.FAILED, DeliveryState.WAITING]), ~recalled).order_by(columns.id))
             if ids is not None:
                 chosen = chosen.where(columns.id.in_(ids))
             if destination is not None:

@@ -15,6 +15,7 @@ from radanon_node.ledger.flow import Flow
 from radanon_node.ledger.layouts import Layouts
 from radanon_node.ledger.outbox import Outboxes
 from radanon_node.ledger.patients import Patients
+from radanon_node.ledger.recalls import Recalls
 from radanon_node.ledger.reporting import Reporting
 from radanon_node.ledger.retention import Retention
 from radanon_node.ledger.reviews import Reviews
@@ -38,7 +39,8 @@ _CHUNK = 500
 
 
 class Ledger(
-    Admissions, Work, Deliveries, Reviews, Retention, Patients, Layouts, Audit, Flow, Outboxes, CommitmentRequests, ShadowCounts, Reporting,
+    Admissions, Work, Deliveries, Reviews, Recalls, Retention, Patients, Layouts, Audit, Flow, Outboxes, CommitmentRequests, ShadowCounts,
+    Reporting,
 ):
     """All of the ledger; see `Database` for the parameters. Safe for threads; any number of processes may open the same one.
 

@@ -131,6 +131,8 @@ class Quarantine(Database):
             row = self._aside(connection, instance_id)
             if waived and row.reason not in _WAIVABLE:
                 raise ValueError(f"{row.reason or row.state} cannot be waived; only: {', '.join(sorted(_WAIVABLE))}")
+            if row.reason == Reason.RECALLED:
+                raise ValueError(f"{Reason.RECALLED}: it is cleaned again once its recall is closed (radanon recall close), or dropped")
             if not waived and row.reason == Reason.UID_CONFLICT:
                 raise ValueError(f"{Reason.UID_CONFLICT}: release it with a reason, or drop it")
             mine = deliveries.c.instance_id == instance_id

@@ -79,6 +79,7 @@ class Receipts(Database):
         """
         chain, checked, broken = ReceiptChain(self.seal.chain_key), 0, list[BrokenReceipt]()
         day, before, holds = "", "", True
+        others: dict[int, BrokenReceipt] = {}
         for row in self._entries():
             if row.day != day:
                 day, before, holds = row.day, chain.opening(row.day, before), True
@@ -87,10 +88,12 @@ class Receipts(Database):
                 broken.append(BrokenReceipt(row.day, row.instance_id, "link"))
                 holds = False
             if row.receipt is not None and _digest(row.receipt) != row.digest:
-                broken.append(BrokenReceipt(row.day, row.instance_id, "receipt"))
+                others[row.instance_id] = BrokenReceipt(row.day, row.instance_id, "receipt")
+            else:  # a number that was forgotten and given anew: its last entry counts
+                others.pop(row.instance_id, None)
             before = row.link
             checked += 1
-        return checked, broken
+        return checked, broken + list(others.values())
 
     def _entries(self) -> Iterator[Any]:
         after = 0

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from radanon_node.ledger.database import Database
 from radanon_node.ledger.schema import audit, deliveries, instances, releases
+from radanon_node.ledger.schema_review import recalled, recalls
 
 _PAGE = 500
 
@@ -51,6 +52,8 @@ class Period:
         Action -> acts in the audit trail; map exports and the like without their details.
     studies, patients : int
         Distinct ones among the releases.
+    recalls : list of (int, int, bool)
+        Ordered in the period: number, instances of this route or all, whether it is closed.
     """
 
     received: dict[str, int]
@@ -60,6 +63,7 @@ class Period:
     acts: dict[str, int]
     studies: int
     patients: int
+    recalls: list[tuple[int, int, bool]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -101,7 +105,11 @@ class Reporting(Database):
             for action, count in connection.execute(
                     select(audit.c.action, func.count()).where(audit.c.at >= since, audit.c.at < until).group_by(audit.c.action)):
                 acts[action.partition(":")[0]] += count
-        return Period(received, reasons, delivered, self._policies(left), dict(acts), int(studies), int(patients))
+            mine = [recalls.c.at >= since, recalls.c.at < until, *([recalled.c.route == route] if route is not None else [])]
+            ordered = [(int(number), int(count), closed is not None) for number, closed, count in connection.execute(
+                select(recalls.c.id, recalls.c.closed_at, func.count()).join(recalled, recalled.c.recall_id == recalls.c.id)
+                .where(*mine).group_by(recalls.c.id, recalls.c.closed_at).order_by(recalls.c.id))]
+        return Period(received, reasons, delivered, self._policies(left), dict(acts), int(studies), int(patients), ordered)
 
     def _policies(self, conditions: list[Any]) -> list[PolicyUse]:
         uses: dict[tuple[Any, ...], PolicyUse] = {}

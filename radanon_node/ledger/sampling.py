@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import StorageError
 from radanon_node.ledger.database import Database, count_delivered
@@ -120,7 +121,7 @@ class Sampling(Database):
 
     def _sample(self, connection: Connection, outcomes: Sequence[ReleasedItem]) -> None:
         """Count the released instances per device and keep those that were drawn, in the caller's transaction."""
-        counted = [outcome for outcome in outcomes if outcome.device]
+        counted = [outcome for outcome in outcomes if outcome.device and outcome.counted]
         if not counted:
             return
         month = _month(connection)
@@ -128,7 +129,10 @@ class Sampling(Database):
         drawn = [(outcome, outcome.sample) for outcome in counted if outcome.sample is not None]
         if not drawn:
             return
-        kept = insert(samples).values(taken_at=now(), keep_until=now() + bindparam("keep"), kind="sample", state="pending")
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        # SQLite may give the number of a row that was forgotten to a new one: what was found in the old one's sample stays.
+        kept = (dialect.insert(samples).values(taken_at=now(), keep_until=now() + bindparam("keep"), kind="sample", state="pending")
+                .on_conflict_do_nothing(index_elements=["instance_id"]))
         connection.execute(kept, [
             {"instance_id": outcome.id, "device": outcome.device, "month": month, "route": draw.route, "priority": draw.priority,
              "keep": draw.keep} for outcome, draw in drawn])

@@ -151,6 +151,7 @@ releases = Table(
     Column("study_key", Text, nullable=False),
     Column("patient", Text),  # the new Patient ID and Study Instance UID, for the search by pseudonym
     Column("study", Text),
+    Column("device", Text),  # keyed token; NULL: cleaned before this was noted
     Column("receipt", JSON(none_as_null=True)),  # NULL once its retention is over
     Column("released_at", Double, nullable=False),
     Column("closed_at", Double),  # when the last destination had it
@@ -159,6 +160,7 @@ Index("releases_file", releases.c.file)
 Index("releases_sop", releases.c.sop_instance_uid)
 Index("releases_patient", releases.c.patient, **partial(releases.c.patient.isnot(None)))
 Index("releases_study", releases.c.study, **partial(releases.c.study.isnot(None)))
+Index("releases_device", releases.c.device, releases.c.released_at, **partial(releases.c.device.isnot(None)))
 Index("releases_receipt", releases.c.released_at, **partial(HAS_RECEIPT))
 Index("releases_purge", releases.c.closed_at, **partial(RELEASE_PURGEABLE))
 

@@ -44,6 +44,30 @@ Index("samples_instance", samples.c.instance_id, unique=True)
 Index("samples_device", samples.c.month, samples.c.device, samples.c.priority)
 Index("samples_pending", samples.c.id, **partial(PENDING))
 
+# Recalls of what had left (`recalls.Recalls`), and what each names: both outlive the rows they speak of.
+recalls = Table(
+    "recalls", metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("suspicion", JSON, nullable=False),  # what the instances have in common
+    Column("closed_at", Double),
+)
+recalled = Table(
+    "recalled", metadata,
+    Column("recall_id", Id, primary_key=True, autoincrement=False),
+    Column("instance_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("route", Text, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False),  # the new one
+    Column("patient", Text, nullable=False),
+    Column("study", Text, nullable=False),
+    Column("destinations", JSON, nullable=False),  # name -> state of its delivery at the recall
+    Column("receipt", JSON(none_as_null=True)),
+    Column("outcome", Text, nullable=False, server_default=""),
+)
+
 # One row per minute, and per hour for longer: counts as of that time. Bounded by `Flow.record`.
 flow = Table(
     "flow", metadata,

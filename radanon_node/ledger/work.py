@@ -64,7 +64,7 @@ class Work(Receipts, Sampling):
         oldest = query.where(columns.due <= now()).order_by(columns.due, columns.id)
         next_round = query.where(RECEIVED, unindexed(columns.due) <= now()).order_by(columns.round, columns.id)
         while self._due(select(literal(1)).where(columns.due <= now()).limit(1)):
-            with self._write() as connection:
+            with self._write(revocable=True) as connection:
                 in_index_order(connection)
                 rows = connection.execute(next_round).all() if not self._turns.oldest("work") else []
                 if not rows:  # claims that lapsed are found here alone
@@ -219,7 +219,7 @@ class Work(Receipts, Sampling):
              "sop_instance_uid": outcome.release.sop_instance_uid, "transfer_syntax_uid": outcome.release.transfer_syntax_uid,
              "file": outcome.release.file, "size": outcome.release.size, "digest": outcome.release.digest,
              "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt,
-             "patient": outcome.patient or None, "study": outcome.study or None} for outcome in outcomes])
+             "patient": outcome.patient or None, "study": outcome.study or None, "device": outcome.device or None} for outcome in outcomes])
         connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
             {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key,
              "round": held[outcome.id].round}

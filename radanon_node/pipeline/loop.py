@@ -252,15 +252,16 @@ class Worker:
             item, new, seal = one.item, one.released, self._ledger.seal
             record = ReleaseRecord(new.sop_class_uid, new.sop_instance_uid, new.transfer_syntax_uid, name, len(new.encoded), new.digest, "")
             content = seal.content_digest(one.file.data, item.transfer_syntax_uid)
+            counted, sample = self._drawn(new, item)
             outcomes.append(ReleasedItem(item.id, item.token, replace(record, seal=seal.sign(record)), one.destinations, one.receipt,
-                                         new.study_key, new.patient_key, content, *new.folder[:2], *self._drawn(new, item)))
+                                         new.study_key, new.patient_key, content, *new.folder[:2], new.device_key, counted, sample))
         return outcomes
 
-    def _drawn(self, released: Released, item: WorkItem) -> tuple[str, SampleDraw | None]:
-        """The device and whether it is kept for a look; nothing where nothing is sampled, or a reviewer has just looked."""
+    def _drawn(self, released: Released, item: WorkItem) -> tuple[bool, SampleDraw | None]:
+        """Whether it is counted and kept for a look; not where nothing is sampled, or a reviewer has just looked."""
         if not self._sampler.on or item.edits or item.waived:
-            return "", None
-        return released.device_key, self._sampler.draw(released.device_key, item.route)
+            return False, None
+        return True, self._sampler.draw(released.device_key, item.route)
 
     def _finish(self, outcomes: Sequence[Finished], stop: Signal) -> None:
         """Write the outcomes; while the ledger is down, again and again: the work is done and may still be in time."""

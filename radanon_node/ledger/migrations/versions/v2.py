@@ -97,6 +97,30 @@ def upgrade() -> None:
     )
     op.create_index("patients_seen", "patients", ["seen_at"], unique=False)
     op.create_table(
+        "recalled",
+        sa.Column("recall_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("instance_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("sop_class_uid", sa.Text(), nullable=False),
+        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("study", sa.Text(), nullable=False),
+        sa.Column("destinations", sa.JSON(), nullable=False),
+        sa.Column("receipt", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("outcome", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("recall_id", "instance_id"),
+    )
+    op.create_table(
+        "recalls",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("suspicion", sa.JSON(), nullable=False),
+        sa.Column("closed_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "reviews",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -187,6 +211,15 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("study IS NOT NULL"),
         sqlite_where=sa.text("study IS NOT NULL"),
+    )
+    op.add_column("releases", sa.Column("device", sa.Text(), nullable=True))
+    op.create_index(
+        "releases_device",
+        "releases",
+        ["device", "released_at"],
+        unique=False,
+        postgresql_where=sa.text("device IS NOT NULL"),
+        sqlite_where=sa.text("device IS NOT NULL"),
     )
     op.add_column("studies", sa.Column("seen_at", sa.Double(), nullable=True))
     op.create_index("studies_seen", "studies", ["seen_at"], unique=False)
