@@ -125,11 +125,16 @@ def crop_of(view: GrayFrame, box: Box, margin: float, side: int = _WORKING_SIDE)
     return Crop(np.asarray(cv2.GaussianBlur(gray, (3, 3), 0.7), np.uint8), window, scale, inner, open_sides)
 
 
-def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
-    """The picture without its background: what is narrower than half the region stays (white or black top-hat)."""
+def without_background(gray: GrayFrame, bright: bool) -> GrayFrame:
+    """The picture without its background: what is narrower than half the region stays (white or black top-hat), ink bright."""
     side = max(int(min(gray.shape) * 0.5) | 1, 5)
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
-    hat = cv2.morphologyEx(gray, cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT, kernel)
+    return np.asarray(cv2.morphologyEx(gray, cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT, kernel), np.uint8)
+
+
+def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
+    """The picture without its background, stretched to the full range."""
+    hat = without_background(gray, bright)
     top = int(hat.max())
     return np.asarray(cv2.convertScaleAbs(hat, alpha=255 / top) if top else hat, np.uint8)
 

@@ -14,6 +14,8 @@ Mask = NDArray[np.bool_]
 
 # Fainter structure than this cannot be told from noise, hence not be read either.
 _FAINTEST, _NOISE = 6.0, 5.0
+# Where initials fill most of the box its median is theirs: then what stands out by this share of the letter's contrast is ink.
+_AS_A_LETTER = 0.5
 # Soft edges: the letter keeps, and other ink loses, this share of the letter's larger side around it, at least 2 pixels.
 _SOFT = 0.05
 
@@ -50,12 +52,16 @@ def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | N
     frame = frame_of(part, _placed(letter, box, 0), soft_edge(letter))
     side = max(int(0.6 * max(letter.box.width, letter.box.height)) | 1, 5)
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
-    hat = cv2.max(cv2.morphologyEx(rest, cv2.MORPH_TOPHAT, kernel), cv2.morphologyEx(rest, cv2.MORPH_BLACKHAT, kernel))
+    bright = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_TOPHAT, kernel))
+    hat = np.maximum(bright, cv2.morphologyEx(rest, cv2.MORPH_BLACKHAT, kernel))
     quiet = ~own if frame is None else ~own & frame.inside
     if not quiet.any():
         return None
     limit = max(_FAINTEST, _NOISE * float(np.median(hat[quiet])))
-    ink = (np.asarray(hat) > limit) & ~own
+    ink = hat > limit
+    if letter.bright and limit > letter.contrast:
+        ink |= bright > max(_FAINTEST, _AS_A_LETTER * letter.contrast)
+    ink &= ~own
     if frame is not None:
         # The frame may stay, but for what is on its rim and as bright as ink: a bright letter's own ground may pass for a plate.
         ink &= ~(frame.drawn | (frame.outline & ~_like_ink(part, letter, box, frame.inside)))

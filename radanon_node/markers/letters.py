@@ -104,7 +104,7 @@ def _judged(
     inside = box.intersection(crop.inner)
     if inside.width <= 0 or inside.height <= 0 or inside.area < _INSIDE * box.area:
         return None, "outside_the_box"
-    contrast = contrast_of(crop, candidate.component)
+    contrast = contrast_of(crop, candidate.component, True)
     if contrast is None or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
     candidate = candidate if text else _trimmed(candidate, crop)

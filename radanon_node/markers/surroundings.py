@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.components import Component, Crop, components_of, crop_of, span_of
+from radanon_node.markers.components import Component, Crop, components_of, crop_of, span_of, without_background
 from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, classify, normalise
 from radanon_node.markers.mark import Letter
@@ -17,15 +17,17 @@ from radanon_node.pipeline.types import Box, GrayFrame
 Mask = NDArray[np.bool_]
 
 # A glyph must stand out from the rim around it by this much of the region's range, and by this many gray levels.
-_CONTRAST_SHARE, _CONTRAST = 0.2, 4.0
+_CONTRAST_SHARE, _CONTRAST, _CONTRAST_CLEAR, _HARDLY = 0.2, 4.0, 0.12, 0.1
 # Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
-_FOREIGN, _FOREIGN_PLATE, _FOREIGN_ENCLOSED, _HOLE = 0.3, 0.15, 0.4, 1.6
+_FOREIGN, _FOREIGN_PLATE, _FOREIGN_ENCLOSED, _HOLE, _FOREIGN_SLOPING = 0.3, 0.15, 0.4, 1.6, 0.4
 _FAR_MORE, _COMPANY = 1.5, 0.6
 _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE, _NEAR_SURE, _NEAR = 0.88, 0.6, 0.25, 0.45
 # Rings and discs hang beside letters; a letter O is slimmer.
 _ROUND, _ACROSS = 1.22, 2.2
 _RINGLIKE = [CLASSES.index(letter) for letter in "OQ"]
 _NEIGHBOUR_GAP, _SECOND_GAP, _ROW = 0.8, 0.35, 0.7
+# Degrees that a ring's arc spans at least, its thickness in letter heights, and how much further its ends may be than its middle.
+_ARC, _ARC_STEP, _THIN, _CURVED = 75.0, 6.0, 0.25, 1.12
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
 _CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
 
@@ -37,32 +39,51 @@ def same_place(one: Box, other: Box) -> bool:
     return shared.area > 0.5 * min(one.area, other.area)
 
 
-def contrast_of(crop: Crop, component: Component) -> float | None:
+def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> float | None:
     """Gray levels by which the ink stands out from what surrounds it; None if its outline is not that of a mark.
 
     Lead and print stand out all around; a letter cut out of a plate has the plate all around it, wider than a stroke, so that
     the ground between two strokes is not taken for one.
+
+    Parameters
+    ----------
+    crop : Crop
+    component : Component
+    sloping : bool
+        What is bright may also stand out once the slowly changing background is taken away: at a shutter's or the skin's edge, whose
+        bright side is as bright as the ink across it.
     """
     reach = max(3, round((0.1 if component.bright else 0.14) * max(component.box.width, component.box.height)))
     box = component.box.grown(reach).clipped(*crop.gray.shape)
-    gray = crop.gray[box.y0 : box.y1, box.x0 : box.x1]
-    ink = np.zeros(gray.shape, np.bool_)
+    ink = np.zeros((box.height, box.width), np.bool_)
     ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
     rim = grown(ink, reach) & ~grown(ink, 2)
     if not rim.any():
         return None
-    inside, around = float(np.median(gray[ink])), float(np.median(gray[rim]))
+    inside, around, foreign = _against(crop.gray, box, ink, rim, component.bright)
     contrast = (inside - around) if component.bright else (around - inside)
     low, high = span_of(crop.gray)
-    if contrast < max(_CONTRAST, _CONTRAST_SHARE * (high - low)):
+    # What stands out nearly all around may do so by less: a black corner of the film widens the range.
+    if contrast < max(_CONTRAST, (_CONTRAST_SHARE if foreign > _HARDLY else _CONTRAST_CLEAR) * (high - low)):
         return None
-    half = (inside + around) / 2
-    foreign = float(((gray > half) if component.bright else (gray < half))[rim].mean())
     if foreign <= (_FOREIGN if component.bright else _FOREIGN_PLATE):
         return contrast
-    # A plate may end near its letter, if it goes all around it.
-    enclosed = not component.bright and foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, (2 * inside + around) / 3)
-    return contrast if enclosed else None
+    if not component.bright:
+        # A plate may end near its letter, if it goes all around it.
+        return contrast if foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, (2 * inside + around) / 3) else None
+    if not sloping or foreign > _FOREIGN_SLOPING:
+        return None
+    inside, around, foreign = _against(without_background(crop.gray, True), box, ink, rim, True)
+    stands_out = inside - around >= max(_CONTRAST, _CONTRAST_SHARE * (high - low))
+    return min(contrast, inside - around) if stands_out and foreign <= _FOREIGN_PLATE else None
+
+
+def _against(gray: GrayFrame, box: Box, ink: Mask, rim: Mask, bright: bool) -> tuple[float, float, float]:
+    """Levels of the ink and of the rim around it, and the share of the rim that is more like the ink."""
+    part = gray[box.y0 : box.y1, box.x0 : box.x1]
+    inside, around = float(np.median(part[ink])), float(np.median(part[rim]))
+    half = (inside + around) / 2
+    return inside, around, float(((part > half) if bright else (part < half))[rim].mean())
 
 
 def _enclosed(crop: Crop, component: Component, level: float) -> bool:
@@ -135,6 +156,8 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
             continue
         if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
             continue
+        if _arc_around(own, component, height):
+            continue
         other, aspect = _extent(component.mask)
         if _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height and component.mask.mean() < 0.9:
             neighbours.append((component, aspect < _ROUND))
@@ -148,6 +171,22 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
         if sure > needed and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
             return False
     return True
+
+
+def _arc_around(own: Box, component: Component, height: float) -> bool:
+    """Is it a part of a ring about the letter? Seen from there it is wide, thin everywhere, and curves towards it as no I does."""
+    rows, columns = np.nonzero(component.mask)
+    across, down = columns + component.box.x0 - (own.x0 + own.x1 - 1) / 2, rows + component.box.y0 - (own.y0 + own.y1 - 1) / 2
+    radius = np.hypot(across, down)
+    middle = np.arctan2(np.mean(down / radius), np.mean(across / radius)) if radius.all() else 0.0
+    away = (np.rad2deg(np.arctan2(down, across) - middle) + 180) % 360 - 180
+    wide = np.percentile(np.abs(away), 95)
+    if not radius.all() or wide < _ARC / 2:
+        return False
+    step = np.floor(away / _ARC_STEP).astype(int)
+    spans = [float(np.ptp(radius[step == number])) for number in np.unique(step)]
+    ends, centre = radius[np.abs(away) >= 0.8 * wide], radius[np.abs(away) <= 0.3 * wide]
+    return bool(np.percentile(spans, 90) <= _THIN * height and centre.size and np.median(ends) <= _CURVED * np.median(centre))
 
 
 def _off_row(own: Box, other: Box, turn: float) -> float:
