@@ -60,4 +60,35 @@ class Heartbeat:
             "version": radanon_node.__version__, "roles": list(self._roles), "associations": associations, "load": round(load, 2),
             "cores": len(os.sched_getaffinity(0)), "memory_free": psutil.virtual_memory().available,
             "device": self._config.worker.device, "gpus": len([*Path("/dev").glob("nvidia[0-9]*")]),
+            "cpu": psutil.cpu_percent(), "gpu": gpu_load(),  # per cent of all cores since the last word; the first is 0
         }  # fmt: skip
+
+
+def gpu_load() -> list[dict[str, float]]:
+    """How busy the machine's NVIDIA GPUs are; empty where there are none or the driver's library is not installed.
+
+    Returns
+    -------
+    list of dict
+        Per GPU: ``load`` in percent, ``memory_used`` and ``memory`` in bytes.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            found.append({"load": float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu), "memory_used": float(memory.used),
+                          "memory": float(memory.total)})
+        return found
+    except pynvml.NVMLError:  # a driver that is being replaced, a GPU that fell off the bus
+        return []
+    finally:
+        pynvml.nvmlShutdown()

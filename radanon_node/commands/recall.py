@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import getpass
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from dataclasses import asdict
+from datetime import UTC, date, datetime
 
 from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows, warn
 from radanon_node.errors import EXIT_OK, ConfigError
 from radanon_node.ledger.ledger import Ledger
-from radanon_node.ledger.recalls import RecalledEntry, Suspect, Suspicion, UnknownRecall
+from radanon_node.ledger.recalls import Suspect, Suspicion, UnknownRecall
 from radanon_node.node import open_store
+from radanon_node.recalling import COLUMNS, day_bounds, named, suspicion_of, write_csv
 
 _SHARED = ("device", "policy", "rule", "route")
-_COLUMNS = ("instance_id", "route", "destination", "patient", "study", "sop_class_uid", "sop_instance_uid", "outcome")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,38 +73,9 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def suspicion_of(ledger: Ledger, found: Sequence[str], same: Sequence[str], given: Suspicion) -> Suspicion:
-    """The suspicion that a command or a form describes.
-
-    Raises
-    ------
-    ConfigError
-        An instance that is not known here, a common feature that is not noted for it, or nothing at all was given.
-    """
-    ids: list[int] = []
-    for name in found:
-        hits = [one.instance_id for one in ledger.search(name, 10_000)]
-        if not hits:
-            raise ConfigError(f"recall: nothing that left is known as {name!r}")
-        ids += hits
-    suspicion = replace(given, instances=tuple(dict.fromkeys(ids)))
-    if same:
-        shared = ledger.suspicion_of(ids[0]) if ids else None
-        if shared is None:
-            raise ConfigError("recall: --same needs an instance that was released")
-        for name in same:
-            value = getattr(shared, name)
-            if not value:
-                raise ConfigError(f"recall: the {name} of this instance is not noted; give --route, --policy or days instead")
-            suspicion = replace(suspicion, **{name: value})
-    if not suspicion.instances and not suspicion.wide:
-        raise ConfigError("recall: name an instance, or what is suspect: --device, --policy, --rule or --route")
-    return suspicion
-
-
 def _asked(args: argparse.Namespace, ledger: Ledger) -> Suspicion:
-    given = Suspicion(**{name: getattr(args, name) for name in _SHARED},
-                      since=_seconds(args.since), until=_seconds(args.until + timedelta(days=1)) if args.until else None)
+    since, until = day_bounds(args.since, args.until)
+    given = Suspicion(**{name: getattr(args, name) for name in _SHARED}, since=since, until=until)
     return suspicion_of(ledger, args.found, args.same, given)
 
 
@@ -160,23 +129,7 @@ def _show(args: argparse.Namespace, ledger: Ledger) -> None:
     elif args.csv:
         write_csv(rows, sys.stdout)
     else:
-        print_rows(_COLUMNS, [[str(row[name]) for name in _COLUMNS] for row in rows])
-
-
-def named(entries: Sequence[RecalledEntry], destination: str | None = None) -> list[dict[str, Any]]:
-    """A row per instance and destination that has or may have it; one with an empty destination for what never left."""
-    rows = []
-    for one in entries:
-        facts = {name: value for name, value in asdict(one).items() if name != "destinations"}
-        rows += [{**facts, "destination": place} for place in (one.left or [""]) if destination in (None, place)]
-    return rows
-
-
-def write_csv(rows: Sequence[dict[str, Any]], file: Any) -> None:
-    """The rows of `named` as CSV with a head."""
-    writer = csv.DictWriter(file, _COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
+        print_rows(COLUMNS, [[str(row[name]) for name in COLUMNS] for row in rows])
 
 
 def _close(args: argparse.Namespace, ledger: Ledger) -> None:
@@ -187,10 +140,6 @@ def _close(args: argparse.Namespace, ledger: Ledger) -> None:
     print(f"recall {args.number} closed: " + (", ".join(f"{count} {name}" for name, count in outcomes.items()) or "nothing was left"))
     if outcomes.get("forgotten"):
         print("The forgotten ones can be sent again by their source; they keep their pseudonyms and UIDs.")
-
-
-def _seconds(day: date | None) -> float | None:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() if day is not None else None
 
 
 def _time(seconds: float | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.settings import Config
 from radanon_node.web.overview import Overview
 from radanon_node.web.proposals import Proposals
+from radanon_node.web.recalls import RecallPages
 from radanon_node.web.reports import Reports
 from radanon_node.web.review import ReviewPages
 from radanon_node.web.site import HERE, Site
@@ -34,6 +37,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _FORM_BYTES = 2**20
+_TICKS = 100  # of uvicorn, ten a second
 
 
 class Pages:
@@ -51,15 +55,17 @@ class Pages:
         self.site = Site(config, ledger, key)
 
     def app(self) -> Starlette:
-        parts = (Overview(self.site), ReviewPages(self.site), Proposals(self.site), Reports(self.site))
+        parts = (Overview(self.site), ReviewPages(self.site), Proposals(self.site), RecallPages(self.site), Reports(self.site))
         routes = [*(route for part in parts for route in part.routes()), Mount("/static", StaticFiles(directory=HERE / "static"))]
         app = Starlette(routes=routes, exception_handlers={StorageError: _unavailable, HTTPException: self._refused})
         app.add_middleware(BaseHTTPMiddleware, dispatch=self._secure)
         return app
 
     def close(self) -> None:
-        """End the process that opens pictures."""
+        """End the process that opens pictures; note the refused log-ins that were only counted so far."""
         self.site.viewer.close()
+        with suppress(StorageError):  # the ledger is down: the first refusal of each address is in it
+            self.site.refusals.flush(all_of_them=True)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -104,7 +110,7 @@ def serve(config: Config, ledger: Ledger, key: bytes, stopped: Callable[[], bool
         ssl_keyfile=str(web.tls.private_key) if web.tls else None,
     )  # fmt: skip
     try:
-        _Server(settings, stopped).run()
+        _Server(settings, stopped, pages.site.refusals.flush).run()
     finally:
         pages.close()
 
@@ -112,11 +118,14 @@ def serve(config: Config, ledger: Ledger, key: bytes, stopped: Callable[[], bool
 class _Server(uvicorn.Server):
     """uvicorn that ends when the node does; signals belong to the node's parent process."""
 
-    def __init__(self, config: uvicorn.Config, stopped: Callable[[], bool]) -> None:
+    def __init__(self, config: uvicorn.Config, stopped: Callable[[], bool], now_and_then: Callable[[], None]) -> None:
         super().__init__(config)
-        self._stopped = stopped
+        self._stopped, self._now_and_then = stopped, now_and_then
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 5 == 0 and self._stopped():
             self.should_exit = True
+        if counter % _TICKS == 0:
+            with suppress(StorageError):  # tried again the next time
+                await run_in_threadpool(self._now_and_then)
         return await super().on_tick(counter)

@@ -127,7 +127,7 @@ class Overview:
         if session is None:
             # A name that is none of ours may be a password typed into the wrong field: it is not kept.
             known = name if any(user.name == name for user in site.config.web.auth) else "unknown"
-            await threaded(site.ledger.record_act, known, "log-in refused", f"from {address}")
+            await threaded(site.refusals.refused, known, address)
             return site.page(request, "login.html", failed=True, next=target, status_code=403)
         await threaded(site.ledger.record_act, session.name, "logged in", f"from {address}")
         answer = RedirectResponse(_own(target), 303)

@@ -26,7 +26,7 @@ class Reports:
         self._site = site
 
     def routes(self) -> list[Route]:
-        return [Route("/report", self._site.guard("admin", self.report))]
+        return [Route("/report", self._site.guard("viewer", self.report))]
 
     async def report(self, request: Request) -> Response:
         """The form, or the report that it asks for."""

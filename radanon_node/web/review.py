@@ -145,6 +145,8 @@ class ReviewPages:
                 source.id, self._site.who(request), decision, note, edits, labels, rule, keep))  # type: ignore[arg-type]
         except ValueError as error:
             raise HTTPException(409, f"This cannot be done: {error}") from None
+        if decision == "residual":  # where there is one there may be more: what left the same way is shown next
+            return RedirectResponse(f"/recalls?found={source.id}&same=device&same=policy", 303)
         return RedirectResponse(f"/review/{following}" if following else "/review", 303)
 
     async def _form_edits(self, form: Mapping[str, Any], source: ReviewSource) -> dict[str, Any] | None:

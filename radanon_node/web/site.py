@@ -21,6 +21,7 @@ from radanon_node.reasons import REASON_HELP
 from radanon_node.settings import Config
 from radanon_node.web.auth import Role, Session, Sessions, is_proxy
 from radanon_node.web.charts import number, seconds_text
+from radanon_node.web.refusals import Refusals
 from radanon_node.web.viewer import Viewer
 
 HERE = Path(__file__).parent
@@ -44,6 +45,7 @@ class Site:
         self.config, self.ledger = config, ledger
         self.sessions = Sessions(key, config.web)
         self.viewer = Viewer(config)
+        self.refusals = Refusals(ledger.record_act)
         self._templates = Jinja2Templates(HERE / "templates")
         self._templates.env.filters.update(time=clock, age=seconds_text, number=number)
 

@@ -15,9 +15,10 @@ from radanon_node import config as configuration
 from radanon_node.errors import ConfigError, Reason
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
-from radanon_node.ledger.types import Arrival, HeldItem
+from radanon_node.ledger.types import Arrival, HeldItem, ReleasedItem, ReleaseRecord
 from radanon_node.web.app import Pages
 from radanon_node.web.auth import hash_password
+from radanon_node.web.refusals import MOST, Refusals
 
 HASHED = hash_password("correct horse battery")
 RAW: dict[str, Any] = {
@@ -27,9 +28,10 @@ RAW: dict[str, Any] = {
     "web": {"auth": [{"name": name, "role": role, "password_hash": HASHED}
                      for name, role in (("vera", "viewer"), ("rosa", "reviewer"), ("anna", "admin"))]},
 }  # fmt: skip
-VIEWER = ("/quarantine", "/deliveries", "/search", "/residual")
-REVIEWER = ("/review", "/rules", "/review/decisions", "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
-ADMIN = ("/settings", "/report", "/report?from=2026-01-01&to=2026-12-31")
+VIEWER = ("/quarantine", "/deliveries", "/search", "/residual", "/report", "/report?from=2026-01-01&to=2026-12-31")
+REVIEWER = ("/review", "/rules", "/recalls", "/recalls?found=1&same=device", "/recalls/1.csv", "/review/decisions",
+            "/review/rules.yaml", "/review/1", "/review/1/before.png", "/review/1/result.json")
+ADMIN = ("/settings",)
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_no_page_needs_what_its_policy_forbids() -> None:
         assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|https?://|\beval\(", text), path.name
 
 
-def test_a_report_is_made_for_admins(client: TestClient) -> None:
+def test_a_report_is_made_for_viewers(client: TestClient) -> None:
     log_in(client, "anna")
     answer = client.get("/report?from=2026-01-01&to=2026-12-31&route=IN")
     assert answer.status_code == 200 and "De-identification report" in answer.text
@@ -238,3 +240,48 @@ def test_off_the_loopback_needs_users_or_a_proxy() -> None:
     configuration.parse({**RAW, "web": {"host": "0.0.0.0", "insecure": True, "proxy": {"addresses": ["10.0.0.1"]}}})
     with pytest.raises(ConfigError, match="proxy"):
         configuration.parse({**RAW, "web": {"proxy": {"addresses": ["not an address"]}}})
+
+
+def test_refused_log_ins_are_counted_and_cannot_fill_the_audit_trail(client: TestClient, ledger: Ledger) -> None:
+    for number in range(30):
+        assert log_in(client, "vera" if number % 2 else f"guess{number}", "wrong").status_code == 403
+    refused = [entry for entry in ledger.audit_trail() if entry.action == "log-in refused"]
+    assert [(entry.who, entry.reason) for entry in refused] == [("vera", "from testclient"), ("unknown", "from testclient")]
+
+
+def test_a_flood_from_many_addresses_shares_one_row() -> None:
+    rows: list[tuple[str, str, str]] = []
+    now = [0.0]
+    refusals = Refusals(lambda *row: rows.append(row), lambda: now[0])
+    for number in range(500):
+        refusals.refused("unknown", f"10.0.{number // 250}.{number % 250}")
+    assert len(rows) == MOST + 1 and rows[-1][2] == "from other addresses"
+    now[0] = 61.0
+    refusals.flush()
+    assert rows[MOST + 1:] == [("unknown", "log-in refused", "479 more from other addresses within a minute")]
+    refusals.refused("unknown", "10.0.0.1")
+    assert len(rows) == MOST + 3
+
+
+def test_a_recall_is_ordered_listed_and_closed_on_the_pages(client: TestClient, ledger: Ledger) -> None:
+    incoming = ledger.spool.begin(b"\0" * 132)
+    incoming.seal()
+    ledger.admit([Arrival(incoming.name, 132, "IN", "CANARYAE", "1.2.3", "9.8.7", "1.2.840.10008.1.2.1", 1.0)])
+    (item,) = ledger.claim("test", 1, 60)
+    record = ReleaseRecord("1.2.3", "2.25.77", "1.2.840.10008.1.2.1", ledger.spool.store_released(b"new"), 3, "d", "s")
+    ledger.finish([ReleasedItem(item.id, item.token, record, ("archive",), {"policy": {"hash": "p"}}, "study", device="dev")])
+    log_in(client, "rosa")
+    shown = client.get("/recalls?found=2.25.77&same=device").text
+    assert "1 released instances are concerned" in shown and "An admin orders" in shown
+    assert client.post("/recalls", data={"found": "2.25.77", "reason": "x", "csrf": token(client)}).status_code == 403
+    log_in(client, "anna")
+    assert "nothing that left is known" in client.get("/recalls?found=nobody").text
+    assert client.post("/recalls", data={"found": "2.25.77", "reason": "", "csrf": token(client)}).status_code == 409
+    order = {"found": "2.25.77", "same": ["device", "policy"], "reason": "a name on the screen", "csrf": token(client)}
+    assert client.post("/recalls", data=order).status_code == 303
+    listed = client.get("/recalls/1.csv")
+    assert listed.headers["content-type"].startswith("text/csv") and "2.25.77" in listed.text and "9.8.7" not in listed.text
+    assert "open" in client.get("/recalls").text
+    assert client.post("/recalls/1/close", data={"reason": "deleted", "csrf": token(client)}).status_code == 303
+    assert client.post("/recalls/1/close", data={"reason": "deleted", "csrf": token(client)}).status_code == 404
+    assert [entry.action for entry in ledger.audit_trail()][:2] == ["recall closed", "recall"]
