@@ -21,15 +21,14 @@ from radanon_node.backup import MANIFEST, Hashing
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.audit import ANCHOR
 from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
-from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.upgrade import ledger_version, upgrade
 from radanon_node.settings import Config
 from radanon_node.vault import ReadVault
 
 _NAMES = re.compile(r"config\.yaml|secret\.key|ledger\.(sqlite|dump)|audit\.anchor|files/[\w.-]{1,200}|"
                     r"spool/(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Found:
         config.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not config.node.key_path.exists():
             _place(self.folder / "secret.key", config.node.key_path)
-        files = self._spool(config.spool_dir)
+        files = self._spool(config)
         for source in sorted(self.folder.glob("files/*")):
             _place(source, config.node.data_dir / "from-backup" / source.name, replace=True)
         anchor = config.node.data_dir / ANCHOR
@@ -106,28 +105,35 @@ class Found:
         upgrade(config.ledger_url)
         return Restored(made_at, files, self._settle(config, made_at), "")
 
-    def _spool(self, root: Path) -> int:
+    def _spool(self, config: Config) -> int:
+        """Put the instance files back, into a folder or an object store."""
         names = [name.removeprefix("spool/") for name in self.manifest["files"] if name.startswith("spool/")]
-        for name in names:
-            if not (root / name).exists():
-                _place(self.folder / "spool" / name, root / name)
+        if names:
+            spool = open_spool(config, load_key(config.node.key_path, create=False))
+            try:
+                for name in names:
+                    if not spool.exists(name):
+                        spool.put_back(name, self.folder / "spool" / name)
+            finally:
+                spool.close()
         return len(names)
 
     def _settle(self, config: Config, made_at: str) -> Path | None:
         """Audit it, and save originals that came after the backup from the sweep: they were acknowledged, the ledger that knew is gone."""
-        spool = Spool(config.spool_dir)
-        ledger = Ledger(config.ledger_url, load_key(config.node.key_path, create=False), spool)
+        key = load_key(config.node.key_path, create=False)
+        spool = open_spool(config, key)
+        ledger = Ledger(config.ledger_url, key, spool)
         try:
             ledger.record_act(f"node {os.uname().nodename}", "restore", f"from the backup of {made_at}")
             aside = config.node.data_dir / f"unknown-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}"
-            found = [path for path in (config.spool_dir / "in").rglob("*.dcm") if path.stat().st_size]
-            names = [path.relative_to(config.spool_dir).as_posix() for path in found]
             moved = 0
-            for start in range(0, len(names), _CHUNK):
-                chunk = names[start:start + _CHUNK]
-                for name in set(chunk) - ledger.known_files(chunk):
+            for names in spool.originals():
+                for name in set(names) - ledger.known_files(names):
                     aside.mkdir(mode=0o700, exist_ok=True)
-                    (config.spool_dir / name).rename(aside / Path(name).name)
+                    kept = aside / Path(name).name
+                    spool.hold(name, kept)
+                    kept.chmod(0o600)
+                    spool.remove(name)
                     moved += 1
             return aside if moved else None
         finally:

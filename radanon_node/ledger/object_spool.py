@@ -120,6 +120,24 @@ class ObjectSpool(Spool):
         self._path(name)
         self._store.remove(name)
 
+    def remove_all(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._path(name)
+        if names:
+            self._store.remove_all(names)
+
+    def put_back(self, name: str, source: Path) -> None:
+        self._path(name)
+        with storage_errors("put back"), source.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return self._keep(name, b"")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return self._keep(name, data)
+
+    def originals(self) -> Iterator[list[str]]:
+        for batch in self._store.list("in"):
+            yield [name for name, _ in batch]
+
     def sweep(self, known: Known, readmit: Known | None = None) -> list[str]:
         """Remove what dead processes of this machine left in the staging folder: nobody was ever told that it is kept."""
         return super().sweep(lambda names: (), lambda names: ())

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -102,6 +102,15 @@ class ObjectStore:
                 self._obstore.delete(self._store, name)
         except MissingObject:
             return
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove many, a thousand per request where the store can; what is already gone is no error."""
+        try:
+            with self._errors("remove"):
+                self._obstore.delete(self._store, [*names])
+        except MissingObject:  # a store that says so has stopped there
+            for name in names:
+                self.remove(name)
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, datetime]]]:
         """Names and times of all objects below `prefix`, in batches."""

@@ -66,8 +66,7 @@ class Retention(Database):
             tallied = int(connection.scalar(select(func.count()).select_from(tally)) or 0)
         self._store_digests(originals)
         point("purge.before_remove")
-        for row in [*released, *originals]:
-            self.spool.remove(row.file)
+        self.spool.remove_all([row.file for row in [*released, *originals]])
         point("purge.after_remove")
         if released or originals:
             with self._write() as connection:

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -193,6 +193,36 @@ class Spool:
         """Remove a file; one that is already gone is no error."""
         with storage_errors("remove"):
             self._path(name).unlink(missing_ok=True)
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove many files; those that are already gone are no error."""
+        for name in names:
+            self.remove(name)
+
+    def put_back(self, name: str, source: Path) -> None:
+        """Keep a copy of `source` durably under the `name` that it had in a spool of the same ledger; one that is there is replaced."""
+        target = self._path(name)
+        with storage_errors("put back"):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private = target.with_name(f".{target.name}")
+            with source.open("rb") as reading, os.fdopen(
+                    os.open(private, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as out:
+                shutil.copyfileobj(reading, out, 1 << 20)
+                out.flush()
+                os.fsync(out.fileno())
+            private.rename(target)
+            _sync_folder(target.parent)
+
+    def originals(self) -> Iterator[list[str]]:
+        """Names of all received files, whoever wrote them, in batches; while a node runs, also of those that are coming in."""
+        batch: list[str] = []
+        for path in (self._root / "in").glob("[0-9a-f]*/[0-9a-f]/*.dcm"):
+            if not path.name.startswith(".") and path.stat().st_size:
+                batch.append(path.relative_to(self._root).as_posix())
+            if len(batch) >= _SWEEP_BATCH:
+                yield batch
+                batch = []
+        yield batch
 
     def free(self) -> int:
         """Bytes free for this user, at most a quarter of a second old."""

@@ -10,14 +10,19 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radanon_node import config as configuration
+from radanon_node.cli import main
 from radanon_node.errors import ConfigError, DiskLow, StorageError
 from radanon_node.ledger import object_spool, object_store
 from radanon_node.ledger.object_spool import ObjectSpool
 from radanon_node.ledger.object_store import MissingObject, ObjectStore
 from radanon_node.ledger.sealed_objects import SEGMENT, open_object, seal_object, sealed_size
+from radanon_node.node import open_store
+from tests.ledger.conftest import Hands
 from tests.s3 import S3Server, s3_server
 
 KEY = bytes(range(32))
@@ -209,3 +214,52 @@ def test_a_sealed_object_opens_whole_or_not_at_all(size: int, place: float, part
 def test_what_is_not_there_is_told_apart_from_trouble(server: S3Server, place: str) -> None:
     with pytest.raises(MissingObject):
         ObjectStore(place, server.settings()).get("nothing")
+
+
+def test_many_objects_go_in_one_request_also_those_that_are_gone(spool: ObjectSpool) -> None:
+    names = [received(spool, b"%d" % number) for number in range(5)]
+    spool.remove(names[2])
+    spool.remove_all(names[:4])
+    assert [spool.exists(name) for name in names] == [False] * 4 + [True]
+    spool.remove_all([])
+    with pytest.raises(StorageError):
+        spool.remove_all(["../elsewhere"])
+
+
+def test_a_backup_is_restored_into_an_object_store(server: S3Server, place: str, tmp_path: Path) -> None:
+    """Under the same names, sealed; what came after the backup is set aside, as in a folder."""
+    phrase, config, out = tmp_path / "phrase", tmp_path / "config.yaml", tmp_path / "one.backup"
+    phrase.write_text("correct horse battery")
+    phrase.chmod(0o600)
+    settings = {"node": {"data_dir": str(tmp_path / "var")}, "profiles": {"default": {}},
+                "ledger": {"spool": place, "s3": {"endpoint": server.endpoint, "credentials": str(server.credentials)}}}
+    config.write_text(yaml.safe_dump(settings))
+    hands = Hands.__new__(Hands)
+    hands.ledger, hands.spool = open_store(configuration.load(config), create_key=True)
+    hands.release("1.1")
+    hands.admit("1.2")
+    names = hands.ledger.kept_files()
+    before = {}
+    for name in names:
+        with hands.spool.open(name) as opened:
+            before[name] = bytes(opened.data)
+    assert main(["backup", "--out", str(out), "--spool", "--passphrase-file", str(phrase), "--config", str(config)]) == 0
+    hands.admit("1.3")
+    gone = next(name for name in names if name.startswith("out/"))
+    hands.spool.remove(gone)
+    hands.close()
+    for left in (tmp_path / "var").glob("ledger.sqlite*"):
+        left.unlink()
+    assert main(["restore", str(out), "--passphrase-file", str(phrase), "--config", str(config)]) == 0
+    (aside,) = (tmp_path / "var").glob("unknown-*")
+    (kept,) = aside.iterdir()
+    assert kept.read_bytes().endswith(b"the data set")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    hands.ledger, hands.spool = open_store(configuration.load(config), create_key=False)
+    try:
+        for name, data in before.items():
+            with hands.spool.open(name) as opened:
+                assert bytes(opened.data) == data
+        assert {name for batch in hands.spool.originals() for name in batch} == {name for name in names if name.startswith("in/")}
+    finally:
+        hands.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -197,3 +198,20 @@ def test_a_spool_belongs_to_one_ledger(spool: Spool) -> None:
     spool.bind("one")
     with pytest.raises(ConfigError, match="another ledger"):
         spool.bind("two")
+
+
+def test_files_come_back_under_their_names(tmp_path: Path) -> None:
+    source, spool = tmp_path / "source", Spool(tmp_path / "spool")
+    source.write_bytes(b"the data set")
+    name = "in/0123456789abcdef/0/" + "0" * 32 + ".dcm"
+    for _ in range(2):
+        spool.put_back(name, source)
+    assert stat.S_IMODE((tmp_path / "spool" / name).stat().st_mode) == 0o600
+    with spool.open(name) as opened:
+        assert bytes(opened.data) == b"the data set"
+    incoming = spool.begin(b"")  # empty, and so none
+    assert [found for batch in spool.originals() for found in batch] == [name]
+    incoming.abort()
+    with pytest.raises(StorageError):
+        spool.put_back("in/../../else.dcm", source)
+    spool.close()
