@@ -13,17 +13,11 @@ import numpy as np
 
 from radanon_node.training.synth import glyphs, words
 from radanon_node.training.synth.glyphs import Mask
+from radanon_node.training.synth.printing import pick_font, printed
 from radanon_node.training.synth.sheet import CLASSES, SIDE_LETTER, SYMBOL, TEXT, Marker, Part, Sheet, turned
+from radanon_node.training.synth.symbols import ring_with_balls, symbol
 
-__all__ = ["CLASSES", "SIDE_LETTER", "SYMBOL", "TEXT", "Marker", "Part", "draw", "turned"]
-
-
-def _pick_font(rng: np.random.Generator) -> str:
-    faces = glyphs.fonts()
-    if not faces or rng.random() < 0.08:
-        return ""
-    sans = [f for f in faces if "Sans" in f and "Mono" not in f]
-    return str(rng.choice(sans if sans and rng.random() < 0.75 else list(faces)))
+__all__ = ["CLASSES", "SIDE_LETTER", "SYMBOL", "TEXT", "Marker", "Part", "draw", "symbol", "turned"]
 
 
 def _lead_glyphs(text: str, height: float, rng: np.random.Generator) -> Mask:
@@ -33,7 +27,7 @@ def _lead_glyphs(text: str, height: float, rng: np.random.Generator) -> Mask:
         mask = glyphs.bars(text, h, max(int(h * rng.uniform(0.13, 0.26)), 2))
     elif style < 0.75:
         mask = glyphs.word(
-            text, int(h * 1.4), _pick_font(rng), int(rng.integers(0, max(h // 14, 1) + 1)), int(rng.integers(0, 4)) * (h // 12)
+            text, int(h * 1.4), pick_font(rng), int(rng.integers(0, max(h // 14, 1) + 1)), int(rng.integers(0, 4)) * (h // 12)
         )
     else:
         mask = glyphs.stroked(text, h, max(int(h * rng.uniform(0.1, 0.22)), 1), rng)
@@ -95,18 +89,8 @@ def lead_letter(h: float, rng: np.random.Generator) -> Marker:
         disc = glyphs.ellipse(int(h * rng.uniform(0.8, 1.3)), int(h * rng.uniform(0.9, 1.4)))
         sheet.centre(disc, lw / 2 + rng.uniform(-0.8, 0.8) * h, lh / 2 + side * h * rng.uniform(1.2, 2.2), tone, sheet.item(SYMBOL))
     if rng.random() < 0.12:
-        _ring_with_balls(sheet, h * rng.uniform(0.7, 1.1), lw / 2 + rng.uniform(-0.6, 0.6) * h, lh + h * rng.uniform(0.6, 1.8), rng)
+        ring_with_balls(sheet, h * rng.uniform(0.7, 1.1), lw / 2 + rng.uniform(-0.6, 0.6) * h, lh + h * rng.uniform(0.6, 1.8), rng)
     return sheet.marker()
-
-
-def _ring_with_balls(sheet: Sheet, size: float, x: float, y: float, rng: np.random.Generator) -> None:
-    item = sheet.item(SYMBOL)
-    s = max(int(size), 8)
-    sheet.centre(glyphs.ellipse(s, s, max(int(s * rng.uniform(0.08, 0.2)), 1)), x, y, "lead", item)
-    for _ in range(int(rng.integers(0, 4))):
-        ball = glyphs.ellipse(max(int(s * 0.2), 3), max(int(s * 0.2), 3))
-        a = rng.uniform(0, 2 * np.pi)
-        sheet.centre(ball, x + np.cos(a) * s * 0.25, y + np.sin(a) * s * 0.25, "lead", item)
 
 
 def plate(h: float, rng: np.random.Generator) -> Marker:
@@ -142,7 +126,7 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
         bright, dark = dark, bright
     item = sheet.item(SIDE_LETTER)
     letter = (
-        glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), _pick_font(rng))
+        glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), pick_font(rng))
         if digital
         else _lead_glyphs(words.side_letter(rng), h * 0.6, rng)
     )
@@ -164,44 +148,24 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
     return sheet.marker()
 
 
-def _printed(sheet: Sheet, mask: Mask, x: float, y: float, item: int, rng: np.random.Generator, style: float) -> None:
-    if style < 0.4:
-        # The outline alone can still be read: it belongs to the item.
-        outline = max(mask.shape[0] // 14, 1)
-        sheet.put(glyphs.grown(mask, outline), x - outline, y - outline, "black", item)
-        sheet.put(mask, x, y, "white", item)
-    elif style < 0.75:
-        sheet.put(mask, x, y, "white", item)
-    elif style < 0.85:
-        pad = max(mask.shape[0] // 4, 2)
-        sheet.put(np.ones((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad), np.float32), x - pad, y - pad, "black", -1)
-        sheet.put(mask, x, y, "white", item)
-    elif style < 0.93:
-        pad = max(mask.shape[0] // 4, 2)
-        sheet.put(np.ones((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad), np.float32), x - pad, y - pad, "white", item)
-        sheet.put(mask, x, y, "black", item)
-    else:
-        sheet.put(mask, x, y, "black", item)
-
-
 def digital_letter(h: float, rng: np.random.Generator) -> Marker:
     """A printed letter without a frame."""
     sheet = Sheet(True)
-    mask = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), _pick_font(rng), int(rng.integers(0, 2)))
-    _printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
+    mask = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), pick_font(rng), int(rng.integers(0, 2)))
+    printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
     return sheet.marker()
 
 
 def printed_text(h: float, rng: np.random.Generator) -> Marker:
     """One to four lines of burnt-in text; every line is an item."""
     sheet = Sheet(True)
-    style, font = rng.random(), _pick_font(rng)
+    style, font = rng.random(), pick_font(rng)
     lines = 1 if rng.random() < 0.7 else int(rng.integers(2, 5))
     weight, spacing = int(rng.random() < 0.3), int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
     size, y, right = max(int(h * rng.uniform(0.5, 1)), 8), 0.0, rng.random() < 0.3
     for _ in range(lines):
         mask = glyphs.word(words.text(rng)[:26], size, font, weight if size > 14 else 0, spacing)
-        _printed(sheet, mask, -mask.shape[1] if right else 0, y, sheet.item(TEXT), rng, style)
+        printed(sheet, mask, -mask.shape[1] if right else 0, y, sheet.item(TEXT), rng, style)
         y += mask.shape[0] + size * rng.uniform(0.25, 0.6)
     return sheet.marker()
 
@@ -209,7 +173,7 @@ def printed_text(h: float, rng: np.random.Generator) -> Marker:
 def id_block(h: float, rng: np.random.Generator) -> Marker:
     """A flashed or printed label: two to five lines about a person on one white, black or gray ground; every line is an item."""
     sheet = Sheet(True)
-    font, size = _pick_font(rng), max(int(h * rng.uniform(0.35, 0.7)), 8)
+    font, size = pick_font(rng), max(int(h * rng.uniform(0.35, 0.7)), 8)
     said = [words.identity(rng) if rng.random() < 0.5 else words.text(rng) for _ in range(int(rng.integers(2, 6)))]
     lines = [glyphs.word(value[:24], size, font) for value in said]
     pad, step = max(size // 2, 3), size * rng.uniform(1.1, 1.6)
@@ -229,7 +193,7 @@ def spaced_text(h: float, rng: np.random.Generator) -> Marker:
     value = (words.initials(rng) + str(rng.integers(0, 100)) if rng.random() < 0.4 else words.text(rng)).replace(" ", "")[:9]
     item, x, y = sheet.item(TEXT), 0.0, 0.0
     gap, drop = h * rng.uniform(0.15, 0.9), h * rng.normal(0, 0.12)
-    font, tone = _pick_font(rng), "white" if digital else "lead"
+    font, tone = pick_font(rng), "white" if digital else "lead"
     for character in value:
         mask = glyphs.word(character, max(int(h), 8), font) if digital else _lead_glyphs(character, h, rng)
         sheet.put(mask, x, y + (0 if digital else h * rng.normal(0, 0.08)), tone, item)
@@ -241,9 +205,9 @@ def spaced_text(h: float, rng: np.random.Generator) -> Marker:
 def digital_group(h: float, rng: np.random.Generator) -> Marker:
     """A printed side letter and, somewhere near it, the position, the time or the technologist in smaller print."""
     sheet = Sheet(True)
-    style, font = float(rng.uniform(0, 0.75)), _pick_font(rng)
+    style, font = float(rng.uniform(0, 0.75)), pick_font(rng)
     letter = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), font, int(rng.integers(0, 2)))
-    _printed(sheet, letter, 0, 0, sheet.item(SIDE_LETTER), rng, style)
+    printed(sheet, letter, 0, 0, sheet.item(SIDE_LETTER), rng, style)
     size, gap = max(int(h * rng.uniform(0.3, 0.9)), 8), h * rng.uniform(0.25, 1.2)
     lines = [glyphs.word(words.text(rng)[:16], size, font) for _ in range(int(rng.choice([1, 1, 2])))]
     height = sum(mask.shape[0] for mask in lines) + size * 0.4 * (len(lines) - 1)
@@ -251,7 +215,7 @@ def digital_group(h: float, rng: np.random.Generator) -> Marker:
     x = letter.shape[1] + gap if side < 0.25 else -gap - max(m.shape[1] for m in lines) if side < 0.4 else 0.0
     y = 0.0 if side < 0.4 else letter.shape[0] + gap if side < 0.8 else -gap - height
     for mask in lines:
-        _printed(sheet, mask, x, y, sheet.item(TEXT), rng, style)
+        printed(sheet, mask, x, y, sheet.item(TEXT), rng, style)
         y += mask.shape[0] + size * 0.4
     return sheet.marker()
 
@@ -275,76 +239,6 @@ def lead_text(h: float, rng: np.random.Generator) -> Marker:
         sheet.put(tape, x, y, "faint", -1)
     sheet.put(mask, 0, 0, tone, sheet.item(TEXT))
     return sheet.marker()
-
-
-def symbol(h: float, rng: np.random.Generator) -> Marker:
-    """Arrow, disc, ball, ring, ring with balls, ruler, scale bar, cross."""
-    kind = rng.random()
-    digital = kind < 0.40
-    sheet = Sheet(digital)
-    if kind < 0.2:
-        s = h * rng.uniform(0.8, 1.8)
-        mask = glyphs.arrow(max(int(s), 9), max(int(s * rng.uniform(0.4, 0.8)), 7), rng.random() < 0.85)
-        _printed(sheet, mask, 0, 0, sheet.item(SYMBOL), rng, rng.uniform(0, 0.75))
-    elif kind < 0.48:
-        _ruler(sheet, h, rng, "white" if digital else "lead")
-    elif kind < 0.54:  # a calibration ball: brightest in the middle, on a stem or in a holder
-        s = max(int(h * rng.uniform(0.8, 2.0)), 10)
-        yy, xx = np.mgrid[-1 : 1 : s * 1j, -1 : 1 : s * 1j]
-        ball = np.sqrt(np.clip(1 - xx * xx - yy * yy, 0, 1)).astype(np.float32) ** np.float32(rng.uniform(0.15, 1.0))
-        if rng.random() < 0.4:
-            sheet.put(glyphs.rectangle(max(s // 6, 2), int(s * rng.uniform(0.5, 2))), s * 0.42, s * 0.9, "faint", -1)
-        sheet.put(ball, 0, 0, "lead", sheet.item(SYMBOL))
-    elif kind < 0.75:
-        w = int(h * rng.uniform(0.7, 1.4))
-        disc = glyphs.ellipse(w, int(w * rng.uniform(0.9, 1.25)))
-        if rng.random() < 0.3:
-            a, b = rng.uniform(0.2, 0.7), rng.uniform(-1, 1)
-            yy, xx = np.mgrid[-1 : 1 : disc.shape[0] * 1j, -1 : 1 : disc.shape[1] * 1j]
-            disc = disc * (1 - a * np.abs(xx * b + yy) / 1.5).astype(np.float32)
-        sheet.put(disc, 0, 0, "lead", sheet.item(SYMBOL))
-    elif kind < 0.95:
-        _ring_with_balls(sheet, h, 0, 0, rng)
-    else:
-        s = max(int(h), 8)
-        cross = np.zeros((s, s), np.float32)
-        k = max(s // 12, 1)
-        cross[s // 2 - k : s // 2 + k + 1] = 1
-        cross[:, s // 2 - k : s // 2 + k + 1] = 1
-        sheet.put(cross, 0, 0, "lead", sheet.item(SYMBOL))
-    return sheet.marker()
-
-
-def _ruler(sheet: Sheet, h: float, rng: np.random.Generator, tone: str) -> None:
-    """A scale bar or ruler, lying or standing, at times with numbers along it or a caption."""
-    length, tick = int(h * rng.uniform(2.0, 7)), max(int(h * rng.uniform(0.12, 0.5)), 3)
-    line = max(int(h * 0.05), 1)
-    mask = np.zeros((tick, length), np.float32)
-    mask[-line:] = 1
-    every = max(int(length / rng.integers(2, 16)), 4)
-    for k, x in enumerate(range(0, length, every)):
-        mask[tick // 2 if k % 5 else 0 :, x : x + line] = 1
-    mask[:, -line:] = 1
-    if rng.random() < 0.3:
-        mask = mask[::-1]
-    stands = rng.random() < 0.55
-    if stands:
-        mask = np.ascontiguousarray(mask.T)
-    item = sheet.item(SYMBOL)
-    if tone == "white" and rng.random() < 0.3:
-        sheet.put(glyphs.grown(mask, 1), -1, -1, "black", item)
-    sheet.put(mask, 0, 0, tone, item)
-    said = rng.random()
-    font, size = _pick_font(rng), max(int(h * rng.uniform(0.3, 0.55)), 8)
-    if said < 0.4:
-        caption = glyphs.word(f"{rng.choice([1, 2, 5, 10, 20])} {rng.choice(['cm', 'mm'])}", size, font)
-        x, y = (tick + size * 0.3, length / 2) if stands else (length / 2 - caption.shape[1] / 2, tick + h * 0.2)
-        sheet.put(caption, x, y, tone, sheet.item(TEXT))
-    elif said < 0.65 and every * 5 > 1.5 * size:
-        for k, x in enumerate(range(0, length, every * 5)):
-            number = glyphs.word(str(k if rng.random() < 0.9 else k * 10), size, font)
-            place = (tick + size * 0.3, x) if stands else (x, tick + size * 0.3)
-            sheet.put(number, *place, tone, sheet.item(TEXT))
 
 
 _BUILDERS: tuple[tuple[Callable[[float, np.random.Generator], Marker], float], ...] = (
