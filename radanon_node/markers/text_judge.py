@@ -122,16 +122,24 @@ def judge_frame(view: GrayFrame, detections: Sequence[Detection], *, reader: Rea
     if candidates and reader is not None and identifiers is not None:
         boxes = [found.box for found in detections]
         words = {_normal(word) for word in retain}
+        numbered: set[int] = set()
         for index, (text, confidence) in zip(candidates, reader.read(view, [boxes[i] for i in candidates])):
             keeps[index], whys[index] = _verdict(text, confidence, index, boxes, allowed, words, identifiers)
+            if any(mark.isdigit() for mark in text):
+                numbered.add(index)
         pairs = _pairs(boxes, keeps, whys)
         lines = [_both(boxes[one], boxes[other]) for one, other in pairs]
         for (one, other), line, (text, confidence) in zip(pairs, lines, reader.read(view, lines) if lines else ()):
             if confidence >= allowed.confidence and allowed.allows(text) and _fits(text, line) and not identifiers.matches(text):
                 keeps[one] = keeps[other] = True
                 whys[one] = whys[other] = "allowed_text"
-        for index in [i for i, keep in enumerate(keeps) if keep and _runs_into(boxes[i], [b for b, k in zip(boxes, keeps) if not k])]:
-            keeps[index], whys[index] = False, "not_isolated"
+                numbered |= {one, other}
+        going = [box for box, keep in zip(boxes, keeps) if not keep]
+        for index in [i for i, keep in enumerate(keeps) if keep]:
+            # A bare word may be a part of what stands beside it: the `Dr` of `Dr. House` is no dynamic range.
+            if _runs_into(boxes[index], going) or (whys[index] == "allowed_text" and index not in numbered
+                                                   and not _alone(0, [boxes[index], *going])):
+                keeps[index], whys[index] = False, "not_isolated"
     kept = [found.box for found, keep in zip(detections, keeps) if keep]
     return [Region(found.box if keep else with_stray_letters(view, found.box, kept), Verdict.KEEP if keep else Verdict.REDACT, found.kind,
                    found.confidence, found.source, why) for found, keep, why in zip(detections, keeps, whys)]

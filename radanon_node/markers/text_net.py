@@ -33,7 +33,7 @@ STRIDE = 32
 _SQUEEZE = 0.75
 """Lines are read so much narrower than they are, which saves a quarter of the time; narrower still, small print is read unsurely."""
 _LONGEST_SILENCE = 8  # steps of 8 squeezed pixels at a line height of 48: nearly two heights without a character
-_REC_HEIGHT, _REC_MIN_WIDTH, _REC_MAX_WIDTH, _REC_BATCH = 48, 64, 1600, 4
+_REC_HEIGHT, _REC_MIN_WIDTH, _REC_MAX_WIDTH = 48, 64, 1600
 
 
 def model_file(name: str, sha256: str) -> Path:
@@ -136,20 +136,17 @@ class TextNets:
             Text and mean confidence of its characters, in the order given; 0 for no text and for a reading that leaves a stretch of
             its line out.
         """
-        answers: list[tuple[str, float]] = [("", 0.0)] * len(crops)
-        scaled = [_scaled(crop) for crop in crops]
-        order = sorted(range(len(crops)), key=lambda index: scaled[index].shape[1])
-        for start in range(0, len(order), _REC_BATCH):
-            chosen = order[start:start + _REC_BATCH]
-            width = max(_REC_MIN_WIDTH, *(scaled[index].shape[1] for index in chosen))
-            batch = np.zeros((len(chosen), 3, _REC_HEIGHT, width), np.float32)
-            for row, index in enumerate(chosen):
-                crop = scaled[index]
-                batch[row, :, :, : crop.shape[1]] = crop.astype(np.float32) * (2.0 / 255.0) - 1.0
-            scores: NDArray[np.float32] = self.recognition.run(None, {"x": batch})[0]
-            for row, index in enumerate(chosen):
-                answers[index] = self._decode(scores[row, : -(-scaled[index].shape[1] * scores.shape[1] // width)])
-        return answers
+        # One by one: lines of a batch must be padded to the widest, which costs more than the batch saves, and the gray padding beside
+        # a bright crop makes its reading unsure.
+        return [self._read(_scaled(crop)) for crop in crops]
+
+    def _read(self, crop: GrayFrame) -> tuple[str, float]:
+        width = crop.shape[1]
+        plane = np.zeros((_REC_HEIGHT, max(_REC_MIN_WIDTH, width)), np.float32)
+        plane[:, :width] = crop.astype(np.float32) * (2.0 / 255.0) - 1.0
+        batch = np.ascontiguousarray(np.broadcast_to(plane, (1, 3, *plane.shape)))
+        scores: NDArray[np.float32] = self.recognition.run(None, {"x": batch})[0]
+        return self._decode(scores[0, : -(-width * scores.shape[1] // plane.shape[1])])
 
     def _decode(self, scores: NDArray[np.float32]) -> tuple[str, float]:
         best = scores.argmax(axis=1)

@@ -175,9 +175,19 @@ class ReadsByWidth:
 
 
 @pytest.mark.parametrize(("whole", "names", "verdicts"), [
-    ("10 mm", (), ["keep", "keep"]), ("10 mrn", (), ["redact", "keep"]), ("10 mm", ("10",), ["redact", "keep"])])
+    ("10 mm", (), ["keep", "keep"]), ("10 mrn", (), ["redact", "redact"]), ("10 mm", ("10",), ["redact", "redact"])])
 def test_a_harmless_word_that_wide_spacing_takes_apart_is_read_together(whole: str, names: tuple[str, ...], verdicts: list[str]) -> None:
     number, unit = (Detection(Box(x, 10, x + width, 34), Kind.TEXT, 0.9, Source.TEXT_MODEL) for x, width in ((10, 31), (60, 33)))
     reader = ReadsByWidth({31: "10", 33: "mm", 83: whole})
     regions = judge_frame(VIEW, [number, unit], reader=reader, modality="CT", identifiers=Patient(*names))
     assert [str(region.verdict) for region in regions] == verdicts
+
+
+@pytest.mark.parametrize(("beside", "expected"), [("House", "redact"), ("54 dB", "keep")])
+def test_a_bare_word_beside_text_that_goes_is_a_part_of_it(beside: str, expected: str) -> None:
+    first, second = box_for("Dr"), box_for(beside, 50)
+    regions = judge_frame(VIEW, [first, second], reader=Reads(("Dr", 0.99), (beside, 0.99)), modality="US", identifiers=Patient())
+    assert str(regions[0].verdict) == expected
+    apart = judge_frame(VIEW, [first, box_for(beside, 200)], reader=Reads(("Dr", 0.99), (beside, 0.99)), modality="US",
+                        identifiers=Patient())
+    assert str(apart[0].verdict) == "keep"
