@@ -120,9 +120,11 @@ class Children:
         for child in self.children:
             self._tell(child)
 
-    def join(self) -> None:
-        """Wait for the children to finish what they hold, then end the stubborn ones: their claims come back at the next start."""
-        until = time.monotonic() + self.config.node.drain_timeout
+    def join(self, until: float) -> None:
+        """Wait for the children to finish what they hold, until then (on the monotonic clock); then end the stubborn ones.
+
+        Their claims come back at the next start.
+        """
         for child in self.children:
             if child.process is None:
                 continue

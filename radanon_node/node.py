@@ -157,10 +157,11 @@ class Node:
                 reloading.clear()
                 self._reload(ledger, spool, listener, children)
         log.info("draining")
+        until = time.monotonic() + self.config.node.drain_timeout
+        children.stop()  # all drain at the same time: what comes in meanwhile is for the next start
         if listener:
             listener.stop(self.config.node.drain_timeout)
-        children.stop()
-        children.join()
+        children.join(until)
         housekeeping.join()
         wire.stop()
         with suppress(StorageError):

@@ -118,6 +118,7 @@ class NetworkCourier:
         self._tls: ssl.SSLContext | None = client_context(settings.tls) if settings.tls is not None else None
         self._on_event = on_event
         self._association: Association | None = None
+        self._opening: Association | None = None
         self._offered: set[tuple[str, str]] = set()
         self._message = 0
         self._stopped = False
@@ -194,6 +195,9 @@ class NetworkCourier:
     def cut(self) -> None:
         """Close the connection under the lane's thread, which then ends with DeliveryRefused."""
         self._stopped = True
+        opening = self._opening
+        if opening is not None:
+            opening.cut()
         self._drop()
 
     def _associate(self, needed: set[tuple[str, str]]) -> None:
@@ -210,10 +214,19 @@ class NetworkCourier:
             wanted |= before
         offers = [Offer(sop_class, (syntax,)) for sop_class, syntax in sorted(wanted)[:MAX_CONTEXTS]]
         host, port, called, calling = self._address
-        self._association = Association(host, port, called, calling, offers, self._settings.timeout, self._tls, self._on_event)
+        try:
+            self._association = Association(host, port, called, calling, offers, self._settings.timeout, self._tls, self._on_event,
+                                            self._begun)
+        finally:
+            self._opening = None
         self._offered = {(offer.abstract_syntax, offer.transfer_syntaxes[0]) for offer in offers}
         if self._stopped:
             self._drop()
+
+    def _begun(self, association: Association) -> None:
+        self._opening = association
+        if self._stopped:
+            association.cut()
 
     def _choose(self, association: Association, released: Released) -> str:
         for syntax in (released.transfer_syntax_uid, *self._fallbacks):

@@ -46,6 +46,8 @@ class Association:
     tls : ssl.SSLContext, optional
     on_event : EventHandler, optional
         Called for N-EVENT-REPORT requests that come while this side reads.
+    opening : callable, optional
+        Called with the association once there is a connection, before the peer has accepted anything: from then on it can be `cut`.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class Association:
 
     def __init__(
         self, host: str, port: int, called: str, calling: str, offers: Sequence[Offer], timeout: float,
-        tls: ssl.SSLContext | None = None, on_event: EventHandler | None = None,
+        tls: ssl.SSLContext | None = None, on_event: EventHandler | None = None, opening: Callable[[Association], None] | None = None,
     ) -> None:  # fmt: skip
         self.offers = tuple(offers)
         self.contexts: dict[tuple[str, str], int] = {}
@@ -75,6 +77,8 @@ class Association:
             self._socket = socket.create_connection((host, port), min(timeout, _CONNECT_SECONDS))
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"no connection: {_cause(error)}") from error
+        if opening is not None:
+            opening(self)
         try:
             self._open(called, calling, host, tls)
         except (DeliveryRefused, OSError) as error:

@@ -25,6 +25,7 @@ from radanon_node.errors import LedgerUnavailable
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.types import DeliveryResult
 from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.lane import LEASE_S, Lane, Services
 from radanon_node.settings import Config
@@ -35,6 +36,7 @@ _log = structlog.get_logger("radanon.sender")
 _POLL_S = 0.5
 _RENEW_S = LEASE_S / 4
 _AFTER_CUT_S = 5.0
+_FINISHING = 0.7  # of the time to drain
 
 
 class Event(Protocol):
@@ -94,15 +96,25 @@ class Sender:
                 self._renew()
         for group in self._groups:
             group.stop()
-        deadline = time.monotonic() + self._config.node.drain_timeout
+        # Some of the time is for the outcomes of what is cut: whoever is still at it in the end is killed.
+        deadline = time.monotonic() + _FINISHING * self._config.node.drain_timeout
         for group in self._groups:
             group.join(deadline)
         for group in self._groups:
             group.cut()
         for group in self._groups:
-            group.join(time.monotonic() + _AFTER_CUT_S)
+            group.join(time.monotonic() + min(_AFTER_CUT_S, (1 - _FINISHING) / 2 * self._config.node.drain_timeout))
+        self._give_back()
         self._stages.write()
         _log.info("sender stopped", waiting=len(self._claims.held()))
+
+    def _give_back(self) -> None:
+        """What a lane could not let go of is nobody's crash: it waits for the next sender."""
+        held = self._claims.held()
+        try:
+            self._ledger.finish_deliveries([DeliveryResult(item, "retry", 0.0, "the sender stopped") for item in held])
+        except LedgerUnavailable:
+            _log.warning("claims not given back: ledger unavailable", count=len(held))
 
     def _renew(self) -> None:
         try:

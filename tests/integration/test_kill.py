@@ -14,7 +14,8 @@ from tests.peers import storescp
 pytestmark = pytest.mark.integration
 
 IN_THE_NODE = ["listener.after_first_bytes", "listener.after_write", "listener.after_seal", "listener.after_admit",
-               "listener.after_response", "listener.before_rows", "listener.after_rows", "purge.before_remove", "purge.after_remove", "purge.after_mark"]  # fmt: skip
+               "listener.after_response", "listener.before_rows", "listener.after_rows",
+               "purge.before_remove", "purge.after_remove", "purge.after_mark"]  # fmt: skip
 IN_A_CHILD = ["worker.after_claim", "worker.after_clean", "worker.after_store", "worker.after_finish",
               "sender.after_claim", "sender.after_send", "sender.after_finish"]  # fmt: skip
 
