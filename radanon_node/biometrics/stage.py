@@ -171,11 +171,11 @@ class Anonymiser:
         """Derivation Description and, where there is a code that says it, Derivation Code Sequence (PS3.3 C.7.6.1.1.2, CID 7203)."""
         before = f"Side letters drawn anew ({', '.join(drawn)}). " if drawn else ""
         if self.settings.method == "dp_pix":
-            return {"DerivationDescription": f"{before}Pixelised with differential privacy ({self.told()}) to hide whose anatomy it is"}
+            return {"DerivationDescription": f"{before}Pixelised with differential privacy ({self.told()})"}
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "113085", "DCM", "Spatial resampling"
         return {
-            "DerivationDescription": f"{before}Resampled through a smooth {self.told()}, to hide whose anatomy it is",
+            "DerivationDescription": f"{before}Resampled through a smooth {self.told()}",
             "DerivationCodeSequence": Items([item]),
         }
 

@@ -145,15 +145,22 @@ def _evaluate(args: argparse.Namespace, films: Films, split: Split, listed: list
     recipe, device = _recipe(args), device_of(args.device)
     classifier = train_classifier(train, recipe, device, _report) if train.findings is not None else None
     verdicts, kept = [], args.out / "attackers"
-    for name, method in _methods(args):
+    methods = _methods(args)
+    for name, method in methods:
         verdicts.append(judge(name, method, train, test, pairs, recipe, device, args.network_runs, classifier, _report, kept))
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "figures.json").write_text(json.dumps([verdict.figures() for verdict in verdicts], indent=1) + "\n")
     print(json.dumps([verdict.figures() for verdict in verdicts], indent=1) if args.json else table(verdicts))
     try:
-        from radanon_node.training.biometrics.plots import draw_curves, draw_examples
+        from radanon_node.training.biometrics.evaluate import Deforming
+        from radanon_node.training.biometrics.plots import draw_curves, draw_examples, draw_field
 
-        print(f"pictures: {draw_curves(verdicts, pairs, args.out / 'curves.png')}, {draw_examples(verdicts, args.out / 'films.png')}")
+        drawn = [draw_curves(verdicts, pairs, args.out / "curves.png"), draw_examples(verdicts, args.out / "films.png")]
+        film = test.pictures[pairs[0][0]]
+        for number, (_, method) in enumerate(methods, 1):
+            if isinstance(method, Deforming):
+                drawn.append(draw_field(film, method.moves(film), args.out / f"field-{number}.png"))
+        print("pictures:", ", ".join(str(path) for path in drawn))
     except ImportError:
         print("no pictures: matplotlib is not installed (extra [train])")
     return EXIT_OK

@@ -26,7 +26,15 @@ from radanon_node.training.biometrics.attackers import (  # noqa: E402
     registration_scores,
     same,
 )
-from radanon_node.training.biometrics.evaluate import dp_pix_method, judge, random_method, ssim, table  # noqa: E402
+from radanon_node.training.biometrics.evaluate import (  # noqa: E402
+    Deforming,
+    dp_pix_method,
+    judge,
+    length_change,
+    random_method,
+    ssim,
+    table,
+)
 from radanon_node.training.biometrics.learn import Recipe, augmented, batches, train_verifier  # noqa: E402
 from radanon_node.training.biometrics.nets import UNet, Verifier  # noqa: E402
 from radanon_node.training.biometrics.train import export, train  # noqa: E402
@@ -163,6 +171,18 @@ def test_similarity_of_a_film_to_itself_is_one_and_falls_with_the_deformation(lo
     assert ssim(film, film) == pytest.approx(1.0)
     little, much = (ssim(film, random_method(mu)(film)) for mu in (0.005, 0.05))
     assert 1 > little > much > 0
+
+
+def test_how_far_lengths_can_be_trusted() -> None:
+    still, stretched = np.zeros((32, 32, 2), np.float32), np.zeros((32, 32, 2), np.float32)
+    assert length_change(still, 400, 300) == pytest.approx(0, abs=1e-9)
+    assert length_change(still + np.float32(7.5), 400, 300) == pytest.approx(0, abs=1e-6)  # all move alike: nothing changes
+    stretched[..., 0] = (np.arange(32, dtype=np.float32) * (300 / 32) * 0.02)[None]
+    assert 0.01 < length_change(stretched, 400, 300) < 0.03
+    film = np.random.default_rng(1).integers(0, 256, (128, 128)).astype(np.uint8)
+    little, much = (random_method(mu) for mu in (0.01, 0.05))
+    assert isinstance(little, Deforming) and isinstance(much, Deforming)
+    assert 0 < length_change(little.moves(film), 128, 128) < length_change(much.moves(film), 128, 128) < 0.5
 
 
 def test_warping_nothing_changes_nothing_and_gradients_flow() -> None:
@@ -302,7 +322,7 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     more = ["--run", str(tmp_path / "run"), "--run", str(tmp_path / "painted"), "--dp-pix", "8,1,0.1", "--network-runs", "0"]
     assert main(["biometrics", "evaluate", *common, *more, "--out", str(tmp_path / "figures")]) == 0
     out = capsys.readouterr().out
-    assert "| original | 1.000 |" in out and "AUC findings" in out
+    assert "| original | 1.000 |  |" in out and "AUC findings" in out
     figures = json.loads((tmp_path / "figures" / "figures.json").read_text())
     assert [each["method"] for each in figures] == ["original", "run mu=0.01", "painted", "DP-Pix 8,1,0.1"]
     assert figures[0]["findings"]
@@ -310,3 +330,4 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     if pytest.importorskip("matplotlib"):
         assert (tmp_path / "figures" / "curves.png").stat().st_size > 5000
         assert (tmp_path / "figures" / "films.png").stat().st_size > 5000
+        assert [path.name for path in (tmp_path / "figures").glob("field-*.png")] == ["field-2.png"]

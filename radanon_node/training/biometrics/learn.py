@@ -83,7 +83,7 @@ def tensor(pictures: NDArray[np.uint8], side: int, device: torch.device) -> Tens
     """Pictures (n, rows, columns) as the networks take them: (n, 1, side, side) in 0..1."""
     out = torch.empty((len(pictures), 1, side, side), device=device)
     for first in range(0, len(pictures), 512):  # a hundred thousand films as floats would not fit into memory at full size
-        some = torch.from_numpy(np.ascontiguousarray(pictures[first : first + 512])).to(device)[:, None].float() / 255
+        some = torch.from_numpy(np.array(pictures[first : first + 512])).to(device)[:, None].float() / 255
         # Films are cached at a multiple of the side: the mean over whole blocks is what the node's INTER_AREA computes.
         out[first : first + 512] = some if some.shape[-1] == side else functional.interpolate(some, (side, side), mode="area")
     return out
