@@ -57,6 +57,9 @@ class Database:
         self._turns = Alternation()
         self._engine = open_engine(url)
         self._reader = self._engine.execution_options(**{_READ: True})
+        # One moment for all statements of a transaction; SQLite's show that anyway.
+        postgresql = self._engine.dialect.name == "postgresql"
+        self._observer = self._engine.execution_options(isolation_level="REPEATABLE READ") if postgresql else self._reader
         self._claimer = self._engine.execution_options(**{_REVOCABLE: True})
         self._gate = Gate(Path(f"{self._engine.url.database}-turn"), _BUSY_S) if self._engine.dialect.name == "sqlite" else None
         with self._write() as connection:
@@ -114,6 +117,12 @@ class Database:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         with unavailable(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """A reading transaction all of whose statements see the same moment."""
+        with unavailable(), self._observer.begin() as connection:
             yield connection
 
     def _audit(self, connection: Connection, who: str, action: str, reason: str, instance_id: int | None = None,

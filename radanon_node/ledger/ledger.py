@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from radanon_node.ledger.admission import Admissions
 from radanon_node.ledger.audit import Audit
 from radanon_node.ledger.commit_requests import CommitmentRequests
+from radanon_node.ledger.counting import pair_counts
 from radanon_node.ledger.deliveries import Deliveries
 from radanon_node.ledger.flow import Flow
 from radanon_node.ledger.layouts import Layouts
@@ -68,15 +69,11 @@ class Ledger(
         states = dict.fromkeys(map(str, State), 0)
         routes: dict[str, dict[str, int]] = {}
         places: dict[str, dict[str, Any]] = {}
-        with self._read() as connection:
-            for route, state, count in connection.execute(
-                    select(instances.c.route, instances.c.state, func.count()).where(UNDELIVERED_INSTANCE)
-                    .group_by(instances.c.route, instances.c.state)):
+        with self._snapshot() as connection:
+            for route, state, count in pair_counts(connection, instances.c.route, instances.c.state, UNDELIVERED_INSTANCE):
                 states[state] += count
                 routes.setdefault(route, dict.fromkeys(map(str, State), 0))[state] = count
-            for name, state, count in connection.execute(
-                    select(deliveries.c.destination, deliveries.c.state, func.count()).where(UNDELIVERED)
-                    .group_by(deliveries.c.destination, deliveries.c.state)):
+            for name, state, count in pair_counts(connection, deliveries.c.destination, deliveries.c.state, UNDELIVERED):
                 place = places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
                 place["failed" if state == DeliveryState.FAILED else "waiting"] += count
             for kind, name, count in connection.execute(select(tally.c.kind, tally.c.name, func.sum(tally.c.change))
