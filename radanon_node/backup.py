@@ -31,6 +31,7 @@ from radanon_node.config import DEFAULT_CONFIG
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.ledger.audit import ANCHOR
 from radanon_node.ledger.ledger import Ledger
+from radanon_node.ledger.neighbours import neighbours
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.upgrade import backup_sqlite, files_in_copy
 from radanon_node.settings import Config
@@ -134,7 +135,8 @@ def _copy_ledger(config: Config, folder: Path) -> None:
     if program is None:
         raise ConfigError("backup: pg_dump is not installed here (Debian: postgresql-client); install it, or use the server's own backups "
                           "and keep the key file apart")
-    command = [program, "--format=custom", "--no-owner", f"--file={folder / 'ledger.dump'}", f"--dbname={_libpq(url)}"]
+    command = [program, "--format=custom", "--no-owner", f"--file={folder / 'ledger.dump'}", f"--dbname={_libpq(url)}",
+               *neighbours(config.ledger_url).pg_dump_options()]
     done = subprocess.run(command, capture_output=True, env={**os.environ, **({"PGPASSWORD": url.password} if url.password else {})})
     if done.returncode:
         raise ConfigError(f"backup: pg_dump failed with exit status {done.returncode}; is it as new as the server?")

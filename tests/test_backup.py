@@ -208,11 +208,19 @@ def test_a_postgresql_ledger_is_dumped_and_loaded(postgres: Postgres, tmp_path: 
     ledger.record_act("anna", "something", "why")
     ledger.close()
     spool.close()
+    beside = create_engine(configuration.load(paths[0]).ledger_url, isolation_level="AUTOCOMMIT")
+    with beside.connect() as connection:  # the database is shared with another program
+        for statement in ('CREATE TABLE "Odd name" (secret text)', "CREATE VIEW glimpse AS SELECT 1 AS one", "CREATE SCHEMA billing",
+                          "CREATE TABLE billing.bills (secret text)"):
+            connection.execute(text(statement))
+    beside.dispose()
     out = tmp_path / "one.backup"
     assert run("backup", "--out", out, "--passphrase-file", phrase, "--config", paths[0]) == 0
     capsys.readouterr()
     assert run("restore", out, "--passphrase-file", phrase, "--config", paths[1], "--json") == 0
     dump = json.loads(capsys.readouterr().out)["dump"]
+    listed = subprocess.run(["pg_restore", "--list", dump], check=True, capture_output=True, text=True).stdout
+    assert "TABLE public audit " in listed and not [name for name in ("Odd name", "glimpse", "billing") if name in listed]
     target = configuration.load(paths[1]).ledger_url.replace("postgresql+psycopg:", "postgresql:")
     subprocess.run(["pg_restore", "--no-owner", "-d", target, dump], check=True, capture_output=True)
     ledger, spool = open_store(configuration.load(paths[1]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from io import BytesIO
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,30 @@ def test_writers_at_the_same_time_lose_nothing(hands: Hands, other: Hands) -> No
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(tell, range(24)))
     assert {value for value, _ in hands.ledger.exchange({ANNA: Known()})[ANNA].values} == {f"NAME{number}" for number in range(24)}
+
+
+def _tell(url: str, folder: str, who: str, begin: EventType) -> None:
+    hands = Hands(url, Path(folder))
+    begin.wait(60)
+    for number in range(20):
+        hands.ledger.exchange({ANNA: Known(((f"{who}{number}", "staff"),)), PatientKey(f"{number % 2}"): Known(((f"{who}{number}", "id"),))})
+    hands.close()
+
+
+def test_two_worker_processes_that_add_to_the_same_patients_lose_nothing(hands: Hands) -> None:
+    context = multiprocessing.get_context("spawn")
+    begin = context.Event()
+    workers = [context.Process(target=_tell, args=(hands.url, str(hands.root), who, begin)) for who in ("ONE", "TWO")]
+    for worker in workers:
+        worker.start()
+    begin.set()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    told = {f"{who}{number}" for who in ("ONE", "TWO") for number in range(20)}
+    assert {value for value, _ in hands.ledger.exchange({ANNA: Known()})[ANNA].values} == told
+    both = hands.ledger.exchange({PatientKey("0"): Known(), PatientKey("1"): Known()})
+    assert {value for known in both.values() for value, _ in known.values} == told
 
 
 def test_patients_of_whom_nothing_came_for_long_are_forgotten(hands: Hands) -> None:
