@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, literal, select, tuple_
+from sqlalchemy import Column, Connection, func, literal, select
 
 _FEW = 20_000
 
@@ -37,7 +37,9 @@ def pair_counts(connection: Connection, first: Column[Any], second: Column[Any],
     found = connection.execute(look).first()
     while found is not None:
         pairs.append((found[0], found[1]))
-        found = connection.execute(look.where(tuple_(first, second) > tuple_(literal(found[0]), literal(found[1])))).first()
+        # Two steps: for one comparison of both values SQLite would read all that begins with the first.
+        found = (connection.execute(look.where(first == found[0], second > found[1])).first()
+                 or connection.execute(look.where(first > found[0])).first())
     counts: dict[tuple[Any, Any], int] = {}
     for pair in pairs:
         some = select(literal(1)).where(condition, first == pair[0], second == pair[1])
