@@ -86,7 +86,8 @@ def _tell(url: str, folder: str, who: str, begin: EventType) -> None:
     hands = Hands(url, Path(folder))
     begin.wait(60)
     for number in range(20):
-        hands.ledger.exchange({ANNA: Known(((f"{who}{number}", "staff"),)), PatientKey(f"{number % 2}"): Known(((f"{who}{number}", "id"),))})
+        said = f"{who}{number}"
+        hands.ledger.exchange({ANNA: Known(((said, "staff"),)), PatientKey(f"{number % 2}"): Known(((said, "id"),))})
     hands.close()
 
 
