@@ -68,6 +68,37 @@ def test_the_container_has_a_valid_configuration() -> None:
     assert config.destinations["archive"].host in compose["services"]
 
 
+SERVICE_KEYS = {"build", "image", "restart", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "volumes", "ports",
+                "depends_on", "environment"}  # of the Compose specification, those used here
+
+
+def test_the_compose_file_refers_to_what_there_is() -> None:
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    assert set(compose) == {"services", "volumes"}
+    for name, service in compose["services"].items():
+        assert set(service) <= SERVICE_KEYS, name
+        assert "image" in service and set(service.get("depends_on", ())) <= set(compose["services"])
+        for volume in service.get("volumes", ()):
+            source, target, *mode = volume.split(":")
+            assert target.startswith("/") and mode in ([], ["ro"])
+            assert (ROOT / "docker" / source).exists() if source.startswith(".") else source in compose["volumes"]
+        for port in service.get("ports", ()):
+            assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+        assert all(isinstance(value, str) for value in service.get("environment", {}).values())
+        if "build" in service:
+            context = ROOT / "docker" / service["build"]["context"]
+            assert (context / service["build"]["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
+def test_the_images_copy_what_there_is_and_do_not_run_as_root(name: str) -> None:
+    """Every file that a step copies from the repository exists, and the last user is the unprivileged one."""
+    steps = re.sub(r"\\\n", " ", (ROOT / "docker" / name).read_text()).splitlines()
+    copied = [word for step in steps if step.startswith("COPY") and "--from" not in step for word in step.split()[1:-1]]
+    assert copied and all((ROOT / word).exists() for word in copied)
+    assert [step for step in steps if step.startswith("USER")][-1] == "USER 10001:10001"
+
+
 def test_the_service_unit_is_one_that_systemd_accepts(tmp_path: Path) -> None:
     path = ROOT / "deploy" / "systemd" / "radanon.service"
     unit = configparser.ConfigParser(strict=False, interpolation=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from radanon_node.pipeline.types import Box, Kind, Region, Source, Verdict
 
 _NAMES = {Kind.SIDE_LETTER: "side_letter", Kind.TEXT: "text", Kind.SYMBOL: "symbol", Kind.BANNER: "text"}
 _SIDE = 2**30
+_MOST_FRAMES = 100_000
 
 
 def labels_of(boxes: Sequence[dict[str, Any]], edits: dict[str, Any] | None, margin: int) -> list[dict[str, Any]]:
@@ -57,7 +59,7 @@ def _region(box: dict[str, Any]) -> Region:
 
 
 def boxes_of_text(text: str) -> list[dict[str, Any]]:
-    """Boxes typed one a line: left, top, right, bottom and, if wanted, what is in it.
+    """Boxes typed one a line: left, top, right, bottom and, if wanted, what is in it and on which frames (numbered from 1).
 
     Raises
     ------
@@ -68,11 +70,26 @@ def boxes_of_text(text: str) -> list[dict[str, Any]]:
     --------
     >>> boxes_of_text("10 20 200 60")
     [{'box': [10, 20, 200, 60], 'frames': 'all', 'kind': 'text'}]
+    >>> boxes_of_text("10 20 200 60 banner 3-4")
+    [{'box': [10, 20, 200, 60], 'frames': [2, 3], 'kind': 'banner'}]
     """
     boxes = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
         words = line.replace(",", " ").split()
-        if len(words) not in (4, 5) or not all(word.isascii() and word.isdigit() for word in words[:4]):
+        if not 4 <= len(words) <= 6 or not all(word.isascii() and word.isdigit() for word in words[:4]):
             raise ValueError("a box is four whole numbers: left, top, right, bottom")
-        boxes.append({"box": [int(word) for word in words[:4]], "frames": "all", "kind": words[4] if len(words) == 5 else "text"})
+        frames = [_frames(word) for word in words[4:] if word[0].isdigit()]
+        kinds = [word for word in words[4:] if not word[0].isdigit()]
+        if len(frames) > 1 or len(kinds) > 1:
+            raise ValueError("a box has one kind and one range of frames")
+        boxes.append({"box": [int(word) for word in words[:4]], "frames": frames[0] if frames else "all",
+                      "kind": kinds[0] if kinds else "text"})
     return boxes
+
+
+def _frames(text: str) -> list[int]:
+    ends = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text, re.ASCII)
+    first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, 0)
+    if not 1 <= first <= last <= first + _MOST_FRAMES:
+        raise ValueError("frames are a number or a range, such as 3 or 3-7")
+    return list(range(first - 1, last))

@@ -39,6 +39,7 @@ def test_a_typed_box_is_four_numbers(text: str) -> None:
     with pytest.raises(ValueError):
         boxes_of_text(text)
     assert [one["kind"] for one in boxes_of_text("1,2,3,4\n\n 5 6 7 8 symbol")] == ["text", "symbol"]
+    assert [one["frames"] for one in boxes_of_text("1 2 3 4 2\n1 2 3 4 symbol 3-5\n1 2 3 4 2-2 banner")] == [[1], [2, 3, 4], [1]]
 
 
 def test_a_chart_says_in_words_what_it_shows_and_escapes_names() -> None:

@@ -24,7 +24,7 @@ for (const side of ["before", "after"]) {
   place.replaceWith(canvas);
   pictures[side] = new Picture(canvas, view, side);
 }
-document.querySelector(".tools").hidden = false;
+for (const tools of document.querySelectorAll(".tools")) tools.hidden = false;
 
 const say = (text) => { $("state").textContent = text; };
 const same = (one, other) => one.box.join() === other.box.join() && String(one.frames) === String(other.frames);
@@ -121,9 +121,11 @@ export function endAdding(keep) {
     const box = [Math.max(0, Math.min(x0, x1)), Math.max(0, Math.min(y0, y1)), Math.min(width, Math.max(x0, x1)), Math.min(height, Math.max(y0, y1))];
     if (box[2] > box[0] && box[3] > box[1]) {
       remember();
-      state.edits.added.push({ box, frames: "all", kind: "text" });
+      const frames = wantedFrames();
+      state.edits.added.push({ box, frames, kind: $("kind").value });
       state.chosen = boxes().length - 1;
-      say(`The box is added${state.frames > 1 ? ", on all frames" : ""}.${sample ? "" : " Press v to see the result."}`);
+      const where = state.frames < 2 ? "" : frames === "all" ? ", on all frames" : `, on ${frames.length} of ${state.frames} frames`;
+      say(`The box is added as ${$("kind").selectedOptions[0].text}${where}.${sample ? "" : " Press v to see the result."}`);
     } else say("The box has no area.");
   } else say("No box was added.");
   state.adding = false;
@@ -131,6 +133,22 @@ export function endAdding(keep) {
   for (const picture of Object.values(pictures)) picture.canvas.classList.remove("adding");
   changed();
 }
+
+// The frames a new box is meant for: all, the one that is shown, or a range; numbered from 0.
+function wantedFrames() {
+  if ($("span").value === "this") return [state.frame];
+  if ($("span").value === "all") return "all";
+  const ends = [Number($("from").value), Number($("to").value)].map((one) => Math.min(state.frames, Math.max(1, Math.round(one) || 1)));
+  const first = Math.min(...ends);
+  return Array.from({ length: Math.max(...ends) - first + 1 }, (_, index) => first - 1 + index);
+}
+
+$("span").addEventListener("change", () => {
+  for (const name of ["from", "to"]) {
+    $(`${name}-label`).hidden = $("span").value !== "range";
+    $(name).value = state.frame + 1;
+  }
+});
 
 const asked = () => (edited() ? `&edits=${encodeURIComponent(key())}` : "");
 
@@ -160,7 +178,8 @@ async function preview() {
     state.found = outcome.boxes;
     state.frames = Math.max(1, outcome.frames);
     $("frames").textContent = state.frames;
-    document.querySelector(".frames").hidden = state.frames < 2;
+    for (const part of document.querySelectorAll(".frames")) part.hidden = state.frames < 2;
+    for (const end of [$("from"), $("to")]) end.max = state.frames;
     let last = outcome;
     if (edited() && !sample) last = await (await fetch(`${base}/result.json?frame=0${asked()}`)).json();
     changed();
