@@ -19,14 +19,22 @@ class Claims:
     @contextmanager
     def holding(self, items: Sequence[DeliveryItem]) -> Iterator[None]:
         """Hold `items` for the time of a ``with`` block."""
-        with self._lock:
-            self._items.update({item.id: item for item in items})
+        self.hold(items)
         try:
             yield
         finally:
-            with self._lock:
-                for item in items:
-                    self._items.pop(item.id, None)
+            self.release(items)
+
+    def hold(self, items: Sequence[DeliveryItem]) -> None:
+        """Hold `items` until they are released."""
+        with self._lock:
+            self._items.update({item.id: item for item in items})
+
+    def release(self, items: Sequence[DeliveryItem]) -> None:
+        """Hold them no more."""
+        with self._lock:
+            for item in items:
+                self._items.pop(item.id, None)
 
     def held(self) -> list[DeliveryItem]:
         """All of them now."""

@@ -17,6 +17,7 @@ from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryItem, DeliveryResult
 from radanon_node.logs import describe
+from radanon_node.network.books import Books
 from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.commitments import Commitments, awaits_commitment
 from radanon_node.network.courier import Courier, FolderCourier, NetworkCourier
@@ -84,7 +85,7 @@ class Lane:
         self._commitments = Commitments(name, services.config, services.ledger, services.seal, services.owner, health)
         self._courier: Courier = (
             FolderCourier(self._settings) if self._settings.directory else NetworkCourier(self._settings, self._commitments.on_event))
-        self._results: list[DeliveryResult] = []
+        self._books = Books(name, self._settings, services.config.audit, services.ledger, services.claims, bell)
         self._batch = BATCH
 
     @classmethod
@@ -111,6 +112,8 @@ class Lane:
         while not self._bell.closed:
             try:
                 busy = self._round()
+                if not busy:
+                    self._books.write()
                 if self._first:
                     busy = self._commitments.ask(self._courier) or busy
             except LedgerUnavailable:
@@ -130,6 +133,7 @@ class Lane:
                 self._courier.rest()
             pause = _LINGER_POLL_S if lingering else _POLL_S if idle < _IDLE_S else _IDLE_POLL_S
             self._bell.wait(min(self._health.wait() or pause, pause) if self._first or lingering else None)
+        self._books.close()
         self._courier.rest()
 
     def cut(self) -> None:
@@ -154,8 +158,14 @@ class Lane:
             point("sender.after_claim")
             if len(items) == permitted >= BATCH:
                 self._bell.ring()  # there is more than one lane's worth
-            with self._services.claims.holding(items):
+            self._books.open(items)
+            try:
+                self._books.write_beside()  # what the last batch has come to, while this one is sent
                 self._deliver(items)
+            finally:
+                self._books.forget(items)
+            if len(items) < permitted:  # nothing follows at once that it could be written beside
+                self._books.write()
         finally:
             self._health.nothing()
         seconds = time.monotonic() - began
@@ -173,17 +183,16 @@ class Lane:
         tally = {"delivered": 0, "sent": 0, "retry": 0, "rejected": 0, "failed": 0}
         open_items = {item.id: item for item in items}
         for result in self._results_of(items):
-            self._results.append(result)
+            self._books.add(result)
             del open_items[result.item.id]
             tally[result.outcome] += 1
             sent_bytes += result.item.release.size if result.outcome in ("delivered", "sent") else 0
             if time.monotonic() - flushed > _FLUSH_S:
-                self._flush()
+                self._books.write()
                 flushed = time.monotonic()
         delay = self._health.wait()
-        self._results += [DeliveryResult(item, "retry", delay, "the destination is down" if delay else "") for item in open_items.values()]
-        self._flush()
-        point("sender.after_finish")
+        for item in open_items.values():
+            self._books.add(DeliveryResult(item, "retry", delay, "the destination is down" if delay else ""))
         if any(tally.values()):
             _log.info("batch delivered" if not (tally["retry"] or tally["rejected"] or tally["failed"]) else "batch delivered in part",
                       destination=self._name, delivered=tally["delivered"] + tally["sent"], retried=tally["retry"] + tally["rejected"],
@@ -278,30 +287,6 @@ class Lane:
                      attempts=result.item.attempts, delay=round(result.delay, 1),
                      new_sop_instance_uid=result.item.release.sop_instance_uid)
         return result
-
-    def _flush(self) -> None:
-        """Write the results down; while the ledger is away they are kept, as what was sent should not be sent again."""
-        while self._results:
-            try:
-                self._services.ledger.finish_deliveries(self._results)
-                done, self._results = self._results, []
-                self._report(done)
-            except LedgerUnavailable:
-                if self._bell.closed:
-                    raise
-                _log.warning("results wait: ledger unavailable", destination=self._name, count=len(self._results))
-                self._bell.sleep(_LEDGER_PAUSE_S)
-
-    def _report(self, done: Sequence[DeliveryResult]) -> None:
-        """Have the audit collector told, where there is one; the results are written already."""
-        audit, own = self._services.config.audit, self._settings
-        if audit.syslog is None or not audit.transfers:
-            return
-        try:
-            self._services.ledger.record_sent(done, {"destination": self._name, "own_ae_title": own.calling_ae_title,
-                                                     "ae_title": own.ae_title or self._name, "peer": own.host or ""})
-        except LedgerUnavailable:
-            _log.warning("not told to the audit collector: the ledger does not answer", destination=self._name, count=len(done))
 
 
 _Step = tuple[DeliveryItem, Released | None, Exception | None]

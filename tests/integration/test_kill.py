@@ -17,7 +17,7 @@ IN_THE_NODE = ["listener.after_first_bytes", "listener.after_write", "listener.a
                "listener.after_response", "listener.before_rows", "listener.after_rows",
                "purge.before_remove", "purge.after_remove", "purge.after_mark"]  # fmt: skip
 IN_A_CHILD = ["worker.after_claim", "worker.after_clean", "worker.after_store", "worker.after_finish",
-              "sender.after_claim", "sender.after_send", "sender.after_finish"]  # fmt: skip
+              "sender.after_claim", "sender.after_send", "sender.before_finish", "sender.after_finish"]  # fmt: skip
 
 
 @pytest.fixture

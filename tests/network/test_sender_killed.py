@@ -31,7 +31,8 @@ def assert_all_there(node: Bench, archive: StoreScp, count: int) -> None:
     assert len({str(ds.SOPInstanceUID) for ds in archive.instances()}) == len(archive.files()) == count
 
 
-@pytest.mark.parametrize("fault", ["sender.after_claim:1", "sender.after_claim:2", "sender.after_send:7", "sender.after_finish:2"])
+@pytest.mark.parametrize("fault", ["sender.after_claim:1", "sender.after_claim:2", "sender.after_send:7", "sender.before_finish:2",
+                                   "sender.after_finish:2"])
 def test_killed_sender_leaves_everything_to_the_next(tmp_path: Path, fault: str) -> None:
     """The supervisor gives back what the dead one had claimed; the archive ends up with each instance once."""
     with storescp(tmp_path / "store", "--fork") as archive, bench(tmp_path, {"archive": network(archive.port)}) as node:
