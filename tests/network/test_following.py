@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -32,7 +32,7 @@ class Ledger:
     def turn(self, arrival: Arrival) -> int:
         return 0
 
-    def admit(self, arrivals: list[Arrival]) -> list[Admission]:
+    def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
