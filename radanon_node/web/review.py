@@ -139,7 +139,10 @@ class ReviewPages:
         edits = await self._form_edits(form, source)
         following = await threaded(self._next, source)
         labels, rule = await self._lessons(source, edits, decision, bool(form.get("label")), bool(form.get("rule")))
-        keep = self._site.config.sampling.keep_labels if labels else 0.0
+        sampling = self._site.config.sampling
+        keep = sampling.keep_labels if labels else 0.0
+        if decision == "residual":  # its original stays, so that a recall can clean it again
+            keep = max(keep, sampling.keep)
         try:
             await threaded(self._site.ledger.review, Review(
                 source.id, self._site.who(request), decision, note, edits, labels, rule, keep))  # type: ignore[arg-type]

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UltrasoundMultiFrameImageStorage
 
+from radanon_node.ledger.recalls import Suspicion
+from radanon_node.training.films_dicom import invent
 from radanon_node.web.auth import hash_password
 from tests.integration.harness import NodeProcess, assert_clean, film, node_config, originals, storescu, write_study
+from tests.integration.test_modalities import Sent, ground, made
+from tests.integration.test_modalities import _frames as frames_of_a_loop
 from tests.peers import free_port, storescp, wait_listening
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -73,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(storescp(folder / "archive"))
         config = node_config(folder / "node", {"archive": {"host": "127.0.0.1", "port": peer.port, "ae_title": "ARCHIVE"}},
-                             {"pixels": {"sop_classes": {"DX": "hold"}}}, web={"enabled": True, "port": port, "auth": users},
+                             {"pixels": {"sop_classes": {"DX": "hold", "US": "hold"}}}, web={"enabled": True, "port": port, "auth": users},
                              sampling={"per_device": 5})  # fmt: skip
         config["profiles"]["open"] = {}
         config["routes"].append({"ae_title": "OPEN", "profile": "open", "destinations": ["archive"]})
@@ -244,8 +249,8 @@ def test_axe_finds_no_serious_fault(place: Place, tmp_path: Path) -> None:
     for width in (1280, 400):
         page = place.page("anna", width)
         one = f"/review/{entry['id']}"
-        for path in ("/", "/quarantine", "/review", one, f"{one}?full=1&confirm=drop", "/review/decisions", "/rules", "/residual",
-                     "/deliveries", "/search?q=1", "/report", "/settings"):  # fmt: skip
+        for path in ("/", "/quarantine", "/review", one, f"{one}?full=1&confirm=drop", "/review/decisions", "/rules", "/recalls",
+                     f"/recalls?found={entry['id']}", "/residual", "/deliveries", "/search?q=1", "/report", "/settings"):  # fmt: skip
             page.goto(place.url + path)
             if page.locator("#viewer").count():
                 ready(page)
@@ -276,3 +281,70 @@ def test_without_script_the_page_still_decides(place: Place, tmp_path: Path) -> 
         decision = ledger.reviews_list(instance_id=entry["id"])[-1]
     assert decision.decision == "release" and decision.edits["added"][0]["box"] == [10, 10, 60, 40]
     context.close()
+
+
+def test_a_box_holds_for_the_frames_it_is_drawn_for(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "loop.dcm"
+    sent = Sent("US", UltrasoundMultiFrameImageStorage, "", frames_of_a_loop, plain_loop)
+    path.write_bytes(made(sent, 1, invent(np.random.default_rng(41))))
+    storescu(place.dicom, [path], called="IN", options=["-R"])
+    place.node.wait_settled()
+    one = max(entry["id"] for entry in held(place))
+    before = {path.name for path in place.archive.iterdir()}
+    page = place.page("rosa")
+    page.goto(f"{place.url}/review/{one}")
+    ready(page)
+    page.locator("#kind").select_option("banner")
+    page.locator("#span").select_option("range")
+    page.locator("#from").fill("2")
+    page.locator("#to").fill("3")
+    page.get_by_role("button", name="Add box").click()
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_contain_text("as banner, on 2 of 3 frames")
+    (drawn,) = json.loads(page.locator("#edits").input_value())["added"]
+    assert (drawn["kind"], drawn["frames"]) == ("banner", [1, 2])
+    page.locator("#note").fill("a name comes up")
+    page.get_by_role("button", name="Release with my boxes").click()
+    page.wait_for_url(lambda url: not url.endswith(f"/{one}"))
+    place.node.wait_settled()
+    (new,) = [path for path in place.archive.iterdir() if path.name not in before and not path.name.startswith(".")]
+    after, source = pydicom.dcmread(new).pixel_array, pydicom.dcmread(path).pixel_array
+    x0, y0, x1, y1 = drawn["box"]
+    assert np.array_equal(after[0], source[0]) and source[1:, y0:y1, x0:x1].any() and not after[1:, y0:y1, x0:x1].any()
+    assert page.complaints == []
+    page.context.close()
+
+
+def plain_loop() -> Any:
+    return np.stack([ground(), ground(), ground()])
+
+
+def test_what_a_sample_shows_leads_to_a_recall(place: Place, tmp_path: Path) -> None:
+    place.send(tmp_path, 42, "OPEN")
+    place.node.wait_settled()
+    with place.node.ledger() as ledger:
+        one = max(entry.instance_id for entry in ledger.sample_list())
+        new_uid = ledger.suspects(Suspicion((one,)))[0].sop_instance_uid
+    page = place.page("anna")
+    page.goto(f"{place.url}/review/{one}")
+    ready(page)
+    page.locator("#note").fill("a name in the corner")
+    page.get_by_role("button", name="Identity is left").click()
+    page.wait_for_url(re.compile(r"/recalls\?"))
+    expect(page.locator("main")).to_contain_text(new_uid)
+    page.get_by_label("Reason").fill("a name in the corner")
+    page.get_by_role("button", name=re.compile("Recall these")).click()
+    page.wait_for_url(re.compile(r"/recalls$"))
+    expect(page.locator("main")).to_contain_text("open")
+    listed = page.request.get(f"{place.url}/recalls/1.csv").text()
+    assert new_uid in listed and "archive" in listed
+    page.get_by_label("Who confirmed").fill("its manager, by telephone")
+    page.get_by_role("button", name=re.compile("Close recall 1")).click()
+    expect(page.locator("main")).to_contain_text("closed")
+    place.node.wait_settled()  # the originals of samples are still here: they are cleaned again and delivered
+    with place.node.ledger() as ledger:
+        assert [entry.outcome for entry in ledger.recalled_list(1)] == ["cleaned again"]
+        assert "recalled" not in {entry.reason for entry in ledger.quarantine_list()}
+        assert new_uid in {again.sop_instance_uid for again in ledger.suspects(Suspicion(route="OPEN"))}  # under the same name
+    assert page.complaints == []
+    page.context.close()
