@@ -30,7 +30,7 @@ class Admissions(Database):
         super().__init__(url, seal, spool, attempts)
         self._rounds = Rounds()
 
-    def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
+    def admit(self, arrivals: Sequence[Arrival], urgent: bool = True) -> list[Admission]:
         """Take received instances in. When it returns, all of them are on stable storage: success may be answered.
 
         An instance whose SOP Instance UID this route has seen before is compared with the one that is there (transfer syntax and data
@@ -42,6 +42,8 @@ class Admissions(Database):
         arrivals : sequence of Arrival
             Their files must be sealed. On success the ledger has kept or removed each. After an error the caller removes a file only
             once `known_files` says that no row has it: a commit whose answer was lost may have happened.
+        urgent : bool
+            A sender waits for its response: pass the queue of SQLite's other writers (gate.py).
 
         Returns
         -------
@@ -55,7 +57,7 @@ class Admissions(Database):
         StorageError
             The spool cannot read an instance that must be compared; the same.
         """
-        new = self._insert(arrivals)
+        new = self._insert(arrivals, urgent)
         return [Admission(new[arrival.file], "new") if arrival.file in new else self._compare(arrival) for arrival in arrivals]
 
     def turn(self, arrival: Arrival) -> int:
@@ -85,9 +87,9 @@ class Admissions(Database):
                 found.append(name)
         return set(found)
 
-    def _insert(self, arrivals: Sequence[Arrival]) -> dict[str, int]:
+    def _insert(self, arrivals: Sequence[Arrival], urgent: bool = True) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
-        with self._write(urgent=True) as connection:  # a sender waits for its response
+        with self._write(urgent=urgent) as connection:
             return {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:

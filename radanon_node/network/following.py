@@ -31,15 +31,15 @@ Told: TypeAlias = Callable[[Admission], None]
 
 _PAUSE_S = 1.0
 _MOST_BEHIND, _MOST_AT_ONCE = 128, 64
-_BURST_S = 0.1  # instances that come sooner than that after the last transaction
-_GATHER_S = 0.02  # wait for others
+_BURST_S = 0.25  # instances that come sooner than that after the last transaction
+_GATHER_S = 0.05  # wait for others
 _PATIENCE_S = 20.0
 
 
 class Rows(Protocol):
     """The part of `ledger.ledger.Ledger` that admits instances."""
 
-    def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]: ...
+    def admit(self, arrivals: Sequence[Arrival], urgent: bool = True) -> list[Admission]: ...
 
     def turn(self, arrival: Arrival) -> int: ...
 
@@ -165,7 +165,7 @@ class Following:
         """Write rows; returns those that were written."""
         try:
             with self._stages.stage("rows"):
-                admissions = self._ledger.admit([arrival for arrival, _ in batch])
+                admissions = self._ledger.admit([arrival for arrival, _ in batch], urgent=False)
         except Exception as error:  # noqa: BLE001  the thread's edge: what was acknowledged stays in the queue and in the files
             if isinstance(error, LedgerUnavailable):
                 self._down_until = time.monotonic() + 2 * _PAUSE_S

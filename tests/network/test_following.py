@@ -32,7 +32,7 @@ class Ledger:
     def turn(self, arrival: Arrival) -> int:
         return 0
 
-    def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
+    def admit(self, arrivals: Sequence[Arrival], urgent: bool = True) -> list[Admission]:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error

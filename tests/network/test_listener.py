@@ -297,7 +297,7 @@ def test_a_ledger_that_is_down_is_out_of_resources_and_what_was_answered_for_get
         peer.associate()
         admit = node.ledger.admit
 
-        def down(_: list[Arrival]) -> None:
+        def down(_: list[Arrival], urgent: bool = True) -> None:
             raise LedgerUnavailable("ledger: OperationalError")
 
         monkeypatch.setattr(node.ledger, "admit", down)
