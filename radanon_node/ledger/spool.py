@@ -39,7 +39,7 @@ _NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 _FREE_CACHED_S = 0.25
 _HALF_MADE_S = 3600.0
 _SWEEP_BATCH = 500
-_SYNCERS = 16  # threads are made when they are needed
+_SYNCERS = 8
 
 
 class Spool:
@@ -72,7 +72,7 @@ class Spool:
         self._shards: dict[str, list[tuple[str, int]]] = {}
         self._locks: list[int] = []
         self._free = (0.0, 0)
-        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="sync")
+        self._syncers: ThreadPoolExecutor | None = None
         self._ready = ReadyFiles(partial(self._create, "in"), _sync_open_folder)
         with storage_errors("cannot be set up"):
             for folder in (root, root / "in", root / "out"):
@@ -158,6 +158,11 @@ class Spool:
 
     def _sync_together(self, files: Sequence[Incoming]) -> None:
         """At once, from as many threads: a journalling file system then makes them durable together, in a tenth of the time."""
+        with self._lock:
+            if self._syncers is None:
+                self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="sync")
+                together = threading.Barrier(_SYNCERS)  # all threads from the beginning: none comes later, under load
+                wait([self._syncers.submit(together.wait) for _ in range(_SYNCERS)])
         tasks = [self._syncers.submit(_sync_open_folder, files[0].folder)]  # for the names of all
         for file in files:
             file.name_is_durable = True
@@ -276,7 +281,8 @@ class Spool:
     def close(self) -> None:
         """Give up this process's lanes; files stay."""
         self.rest()
-        self._syncers.shutdown()
+        if self._syncers is not None:
+            self._syncers.shutdown()
         with self._lock:
             for shards in self._shards.values():
                 for _, fd in shards:

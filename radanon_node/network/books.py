@@ -40,6 +40,7 @@ class Books:
         self._ledger, self._claims, self._bell = ledger, claims, bell
         self._results: list[DeliveryResult] = []
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-books")
+        self._clerk.submit(int)  # the thread is there from the beginning: none comes later, under load
         self._writing: Future[None] | None = None
 
     def open(self, items: Sequence[DeliveryItem]) -> None:
