@@ -23,6 +23,8 @@ _LEVELS, _FLAT_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.35, 0.65)
 _BLOCKS = (0.35, 0.6)
 # What is so much of the region's range above or below that mean is ink.
 _LOCAL_STEP = 0.06
+# Strokes of a letter cut out of a plate are narrower than this share of the plate's larger side, and so much darker.
+_STROKE, _NARROW_STEPS = 0.2, (0.05, 0.09, 0.15)
 # Two components are the same shape if their boxes agree to this many working pixels.
 _SAME = 3
 # A candidate's larger side, as a share of the region's larger side.
@@ -125,11 +127,16 @@ def crop_of(view: GrayFrame, box: Box, margin: float, side: int = _WORKING_SIDE)
     return Crop(np.asarray(cv2.GaussianBlur(gray, (3, 3), 0.7), np.uint8), window, scale, inner, open_sides)
 
 
-def without_background(gray: GrayFrame, bright: bool) -> GrayFrame:
-    """The picture without its background: what is narrower than half the region stays (white or black top-hat), ink bright."""
-    side = max(int(min(gray.shape) * 0.5) | 1, 5)
+def without_background(gray: GrayFrame, bright: bool, side: int | None = None) -> GrayFrame:
+    """The picture without its background: what is narrower than `side`, by default half the region, stays (top-hat), ink bright."""
+    side = max(int(min(gray.shape) * 0.5) | 1, 5) if side is None else side
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
     return np.asarray(cv2.morphologyEx(gray, cv2.MORPH_TOPHAT if bright else cv2.MORPH_BLACKHAT, kernel), np.uint8)
+
+
+def stroke_of(crop: Crop) -> int:
+    """More than the width of a stroke cut out of a plate that fills the detection, in working pixels; odd."""
+    return max(int(_STROKE * max(crop.inner.width, crop.inner.height)) | 1, 5)
 
 
 def flattened(gray: GrayFrame, bright: bool) -> GrayFrame:
@@ -160,6 +167,7 @@ class How(Enum):
     PLAIN = "levels between dark and bright"
     FLAT = "levels, the background taken away first"
     LOCAL = "brighter or darker than the mean around"
+    NARROW = "what a stroke's width of closing or opening takes away, by little"
 
 
 def components_of(crop: Crop, bright: bool, how: How = How.PLAIN, smallest: float | None = None) -> list[Component]:
@@ -197,19 +205,28 @@ def _binaries(crop: Crop, bright: bool, how: How) -> Iterator[NDArray[np.uint8]]
                 cv2.adaptiveThreshold(crop.gray, 1, cv2.ADAPTIVE_THRESH_MEAN_C, kind, max(block, 3), -step if bright else step), np.uint8
             )
         return
+    if how is How.NARROW:
+        low, high = span_of(crop.gray)
+        hat = without_background(crop.gray, bright, stroke_of(crop))
+        for share in _NARROW_STEPS:
+            yield np.asarray(cv2.threshold(hat, max(share * (high - low), 2.0), 1, cv2.THRESH_BINARY)[1], np.uint8)
+        return
     source = flattened(crop.gray, bright) if how is How.FLAT else crop.gray if bright else 255 - crop.gray
     for level in levels_of(source, _FLAT_LEVELS if how is How.FLAT else _LEVELS):
         yield np.asarray(cv2.threshold(source, level, 1, cv2.THRESH_BINARY)[1], np.uint8)
 
 
-def labelled(binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool, smallest: float | None) -> Iterator[Component]:
-    """The connected components of a binary picture of the crop that are large enough to be looked at."""
+def labelled(
+    binary: NDArray[np.uint8], crop: Crop, bright: bool, cut: bool, smallest: float | None, at: Box | None = None
+) -> Iterator[Component]:
+    """The connected components of a binary picture of the crop, or of the part `at` of it, that are large enough to be looked at."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8, ltype=cv2.CV_16U)
     least = _SMALLEST * max(crop.inner.width, crop.inner.height) if smallest is None else smallest
     width, height, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
+    left, top = (0, 0) if at is None else (at.x0, at.y0)
     for number in np.flatnonzero((np.maximum(width, height) >= least) & (np.minimum(width, height) >= 4) & (area >= 25)):
         if number == 0:
             continue
-        x, y = (int(value) for value in stats[number, :2])
-        box = Box(x, y, x + int(width[number]), y + int(height[number]))
-        yield Component(box, labels[box.y0 : box.y1, box.x0 : box.x1] == number, bright, cut, not crop.cut_by(box))
+        x, y, across, down = (int(value) for value in stats[number, :4])
+        box = Box(left + x, top + y, left + x + across, top + y + down)
+        yield Component(box, labels[y : y + down, x : x + across] == number, bright, cut, not crop.cut_by(box))

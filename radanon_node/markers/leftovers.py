@@ -16,6 +16,8 @@ Mask = NDArray[np.bool_]
 _FAINTEST, _NOISE = 6.0, 5.0
 # Where initials fill most of the box its median is theirs: then what stands out by this share of the letter's contrast is ink.
 _AS_A_LETTER = 0.5
+# Dark ground goes on so far beyond the box, in sizes of the letter, and nearly all of it is as dark.
+_FAR, _ALL_DARK = 0.5, 0.95
 # Soft edges: the letter keeps, and other ink loses, this share of the letter's larger side around it, at least 2 pixels.
 _SOFT = 0.05
 
@@ -53,12 +55,15 @@ def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | N
     side = max(int(0.6 * max(letter.box.width, letter.box.height)) | 1, 5)
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
     bright = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_TOPHAT, kernel))
-    hat = np.maximum(bright, cv2.morphologyEx(rest, cv2.MORPH_BLACKHAT, kernel))
+    dark = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_BLACKHAT, kernel))
+    hat = np.maximum(bright, dark)
     quiet = ~own if frame is None else ~own & frame.inside
     if not quiet.any():
         return None
     limit = max(_FAINTEST, _NOISE * float(np.median(hat[quiet])))
     ink = hat > limit
+    if letter.bright:
+        ink &= ~_ground(view, box, (dark > limit) & (bright <= limit), round(_FAR * max(letter.box.width, letter.box.height)))
     if letter.bright and limit > letter.contrast:
         ink |= bright > max(_FAINTEST, _AS_A_LETTER * letter.contrast)
     ink &= ~own
@@ -68,6 +73,28 @@ def leftovers(view: GrayFrame, box: Box, letter: Letter) -> tuple[Box, Mask] | N
     solid = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     black = grown(solid > 0, soft_edge(letter)) & ~own
     return (box, black) if black.any() else None
+
+
+def _ground(view: GrayFrame, box: Box, dark: Mask, reach: int) -> Mask:
+    """What is dark and goes on beyond the box as dark for `reach` pixels: the film outside the beam, no ink."""
+    out = np.zeros_like(dark)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(dark.astype(np.uint8), connectivity=4)
+    for number in range(1, count):
+        x, y, width, height = (int(value) for value in stats[number, :4])
+        beyond = []
+        for touches, strip in (
+            (x == 0, Box(box.x0 - reach, box.y0 + y, box.x0, box.y0 + y + height)),
+            (y == 0, Box(box.x0 + x, box.y0 - reach, box.x0 + x + width, box.y0)),
+            (x + width == box.width, Box(box.x1, box.y0 + y, box.x1 + reach, box.y0 + y + height)),
+            (y + height == box.height, Box(box.x0 + x, box.y1, box.x0 + x + width, box.y1 + reach)),
+        ):
+            strip = strip.clipped(*view.shape)
+            if touches and strip.width > 0 and strip.height > 0 and max(strip.width, strip.height) >= reach // 2:
+                beyond.append(view[strip.y0 : strip.y1, strip.x0 : strip.x1])
+        own = labels == number
+        brightest = int(np.percentile(view[box.y0 : box.y1, box.x0 : box.x1][own], 95))
+        out |= own & any(float((part <= brightest).mean()) >= _ALL_DARK for part in beyond)
+    return out
 
 
 def _like_ink(part: GrayFrame, letter: Letter, box: Box, inside: Mask) -> Mask:

@@ -10,6 +10,7 @@ import numpy as np
 
 from radanon_node.markers.candidates import SURE, Candidate, sure, tightest, unlike
 from radanon_node.markers.components import Component, Crop, How, components_of, crop_of
+from radanon_node.markers.finder import proposals
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import page, reader
@@ -20,8 +21,11 @@ from radanon_node.pipeline.types import Box, GrayFrame
 
 _WAYS_TO_LOOK = (
     (True, How.PLAIN), (False, How.PLAIN), (True, How.FLAT), (False, How.FLAT), (True, How.LOCAL), (False, How.LOCAL),
+    (False, How.NARROW),
 )
-_SURE_CUT, _SURE_BRIDGED = 0.9, 0.6
+_SURE_CUT, _SURE_BRIDGED, _SURE_FOUND = 0.9, 0.6, 0.85
+# A character of which the finder could have marked a part: at most so much more ink, and so likely.
+_LARGER_WHOLE, _ANOTHER = 2.2, 0.5
 # Probability of "no single character" above which ink is cut apart; less is asked of ink that resembles none.
 _SEVERAL, _SEVERAL_UNLIKE, _LIKE_NONE, _SURELY_SEVERAL = 0.9, 0.75, 0.07, 0.97
 # A part must be so much surer than the whole component to be the letter instead of it.
@@ -68,7 +72,7 @@ def find_letter(
     wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
     why = "no_letter"
     seen: list[Component] = []
-    for candidates in _searches(crop, wanted, seen, not text, SURE if doubtful else _SURE_CUT):
+    for candidates in _searches(view, box, crop, wanted, seen, not text, SURE if doubtful else _SURE_CUT):
         for candidate in candidates:
             letter, why = _judged(view, crop, candidate, seen, text)
             if letter is not None and text and in_company(crop, candidate.component, letter.contrast, seen):
@@ -78,7 +82,9 @@ def find_letter(
     return None, why
 
 
-def _searches(crop: Crop, wanted: Sequence[int], seen: list[Component], divide: bool, sure_cut: float) -> Iterator[list[Candidate]]:
+def _searches(
+    view: GrayFrame, box: Box, crop: Crop, wanted: Sequence[int], seen: list[Component], divide: bool, sure_cut: float
+) -> Iterator[list[Candidate]]:
     """Candidates in order of cost: plain lead and print, cut-out letters, faint ones, stencils; if asked, joined ones cut apart."""
     for bright, how in _WAYS_TO_LOOK if divide else _WAYS_TO_LOOK[:4]:
         components = components_of(crop, bright, how)
@@ -95,6 +101,23 @@ def _searches(crop: Crop, wanted: Sequence[int], seen: list[Component], divide: 
     for component in joined[:2]:
         parts = [part for part in cut_straight(component, crop, tilt_of(component.mask)) if _rules(part, component)]
         yield _unless_digit(tightest(parts, wanted, sure_cut), component)
+    proposed = proposals(view, box, crop)
+    yield [candidate for candidate in sure(proposed, wanted, _SURE_FOUND) if not _part_of_another(candidate, seen)]
+
+
+def _part_of_another(candidate: Candidate, seen: Sequence[Component]) -> bool:
+    """Is what the finder marked only a part of another character: the stem and foot of an E, the half of an 8?"""
+    own = candidate.component
+    for other in seen:
+        if not other.whole or other.bright != own.bright or other.mask.sum() > _LARGER_WHOLE * own.mask.sum() or not contains(other, own):
+            continue
+        mean = classify_all_ways(normalise(other.mask))
+        likest = int(mean.argmax())
+        if CLASSES[likest] not in (candidate.letter, OTHER) and mean[likest] >= _ANOTHER:
+            return True
+        if CLASSES[likest] == OTHER and not _unless_digit([candidate], other):
+            return True
+    return False
 
 
 def _judged(

@@ -67,12 +67,9 @@ def cut_apart(component: Component, crop: Crop) -> Iterator[Component]:
         if count < 3:
             continue
         nearest = _nearest_label(np.asarray(labels, np.int32))
-        whole = np.zeros(crop.gray.shape, np.uint8)
         for label in range(1, count):
             part = ((nearest == label) & (joined > 0))[1:-1, 1:-1]
-            whole[:] = 0
-            whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = part
-            yield from labelled(whole, crop, component.bright, True, None)
+            yield from labelled(part.astype(np.uint8), crop, component.bright, True, None, component.box)
 
 
 def cut_straight(component: Component, crop: Crop, tilt: float) -> Iterator[Component]:
@@ -109,11 +106,11 @@ def cut_straight(component: Component, crop: Crop, tilt: float) -> Iterator[Comp
 
 
 def _piece(component: Component, crop: Crop, stays: Mask) -> Iterator[Component]:
-    whole = np.zeros(crop.gray.shape, np.uint8)
-    whole[component.box.y0 : component.box.y1, component.box.x0 : component.box.x1] = component.mask & stays
-    parts = list(labelled(whole, crop, component.bright, True, None))
-    if parts:
-        yield max(parts, key=lambda part: int(part.mask.sum()))
+    """The largest connected part of what stays, looked for in the component's own box."""
+    parts = labelled((component.mask & stays).astype(np.uint8), crop, component.bright, True, None, component.box)
+    largest = max(parts, key=lambda part: int(part.mask.sum()), default=None)
+    if largest is not None:
+        yield largest
 
 
 def _nearest_label(labels: NDArray[np.int32]) -> NDArray[np.int32]:
