@@ -49,7 +49,8 @@ def draw_examples(verdicts: Sequence[Verdict], path: Path, films: int = 3) -> Pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = [verdict for verdict in verdicts if verdict.examples]
+    drawn = [verdict for verdict in verdicts if verdict.examples]
+    shown = [verdict for verdict in drawn if verdict.ssim[0] < 1] or drawn  # the originals need no column of their own
     films = min([films, *(len(verdict.examples) for verdict in shown)])
     columns = 1 + 2 * len(shown)
     figure = Figure(figsize=(2.4 * columns, 2.6 * films))
