@@ -62,7 +62,7 @@ class ObjectSpool(Spool):
         self._object_key = key
         self._orphan_after = orphan_after
         self._tidied = time.monotonic()
-        self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="objects")
+        self._senders = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="objects")
 
     def bind(self, ledger_id: str) -> None:
         """Tie prefix and ledger together for good, as `Spool.bind`."""
@@ -84,7 +84,7 @@ class ObjectSpool(Spool):
         self._store.check()
         names = [self.new_name("out") for _ in released]
         try:
-            list(self._pool.map(self._keep, names, released))
+            list(self._senders.map(self._keep, names, released))
         except StorageError:
             for name in names:
                 with suppress(StorageError):  # what is left has no row: `tidy` removes it
@@ -161,7 +161,7 @@ class ObjectSpool(Spool):
 
     def close(self) -> None:
         super().close()
-        self._pool.shutdown()
+        self._senders.shutdown()
 
     def _keep(self, name: str, data: Buffer) -> None:
         """Put an object; returns when the store has confirmed it."""

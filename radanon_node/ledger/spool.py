@@ -39,7 +39,7 @@ _NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 _FREE_CACHED_S = 0.25
 _HALF_MADE_S = 3600.0
 _SWEEP_BATCH = 500
-_SYNCERS = 8
+_HELPERS = 8
 
 
 class Spool:
@@ -72,7 +72,7 @@ class Spool:
         self._shards: dict[str, list[tuple[str, int]]] = {}
         self._locks: list[int] = []
         self._free = (0.0, 0)
-        self._syncers: ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
         self._ready = ReadyFiles(partial(self._create, "in"), _sync_open_folder)
         with storage_errors("cannot be set up"):
             for folder in (root, root / "in", root / "out"):
@@ -158,18 +158,22 @@ class Spool:
 
     def _sync_together(self, files: Sequence[Incoming]) -> None:
         """At once, from as many threads: a journalling file system then makes them durable together, in a tenth of the time."""
-        with self._lock:
-            if self._syncers is None:
-                self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="sync")
-                together = threading.Barrier(_SYNCERS)  # all threads from the beginning: none comes later, under load
-                wait([self._syncers.submit(together.wait) for _ in range(_SYNCERS)])
-        tasks = [self._syncers.submit(_sync_open_folder, files[0].folder)]  # for the names of all
+        helpers = self._helpers()
+        tasks = [helpers.submit(_sync_open_folder, files[0].folder)]  # for the names of all
         for file in files:
             file.name_is_durable = True
-            tasks.append(self._syncers.submit(file.seal))
+            tasks.append(helpers.submit(file.seal))
         wait(tasks)  # all of them, also after an error: nobody closes a file that is being synced
         for task in tasks:
             task.result()
+
+    def _helpers(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_HELPERS, thread_name_prefix="spool")
+                together = threading.Barrier(_HELPERS)  # all threads from the beginning: none comes later, under load
+                wait([self._pool.submit(together.wait) for _ in range(_HELPERS)])
+            return self._pool
 
     def open(self, name: str) -> SpoolFile:
         """Map a file; StorageError if it is not there or cannot be read."""
@@ -201,8 +205,14 @@ class Spool:
 
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove many files; those that are already gone are no error."""
-        for name in names:
-            self.remove(name)
+        if len(names) <= 2:
+            for name in names:
+                self.remove(name)
+            return
+        tasks = [self._helpers().submit(self.remove, name) for name in names]  # the file system makes each wait for its journal
+        wait(tasks)
+        for task in tasks:
+            task.result()
 
     def put_back(self, name: str, source: Path) -> None:
         """Keep a copy of `source` durably under the `name` that it had in a spool of the same ledger; one that is there is replaced."""
@@ -281,8 +291,8 @@ class Spool:
     def close(self) -> None:
         """Give up this process's lanes; files stay."""
         self.rest()
-        if self._syncers is not None:
-            self._syncers.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
         with self._lock:
             for shards in self._shards.values():
                 for _, fd in shards:
