@@ -15,7 +15,7 @@ known="$labels $labels $labels $labels $labels --labels scripts/recipe/reviewed.
 "$radanon" train --out runs/second --films "$films" $known --start runs/first/best.pt --image 320 --passes 28500 --rate 0.0015 --real 0.6
 "$radanon" train --out runs/third --films "$films" $known --start runs/second/best.pt --image 320 --passes 40000 --rate 0.0012 \
     --final 0.01 --real 0.6 --seed 11
-"$radanon" train --out runs/fourth --films "$films" $known --start runs/third/best.pt --image 320 --passes 24000 --rate 0.0011 \
+"$radanon" train --out runs/fourth --films "$films" $known --start runs/third/best.pt --image 320 --passes 23000 --rate 0.0011 \
     --final 0.01 --real 0.5 --seed 21
 "$radanon" train --out runs/pair --films "$films" $labels --labels scripts/recipe/reviewed.jsonl \
     --second-stage-of runs/fourth/best.pt --windows 11500 --passes 330000 --rate 0.002

@@ -6,7 +6,7 @@ On a CPU it runs in ONNX Runtime, on CUDA in torch; both give the same boxes (te
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -28,11 +28,13 @@ _MOST = 300
 _LOWEST = 0.01
 _JUDGED = 64
 # The detector's part in the two stages' geometric mean.
-_DETECTOR = 0.4
+_DETECTOR = 0.3
 # A judged box that lies in better ones up to that share is dropped.
 _NOTHING_NEW = 0.9
 # Two judged boxes of one side letter: the retention pass would keep the letter in one and black out its end in the other.
 _TWINS = 0.45
+# Beside a box of that confidence is a marker: what lies on it to that share passes with that part of its kind's floor.
+_SURE, _BESIDE, _LENIENT = 0.5, 0.3, 0.6
 # A tile's box that lies this deep inside a whole-film box says nothing new.
 _COVERED = 0.8
 
@@ -99,7 +101,7 @@ class MarkerDetector:
             Of any sizes; 0 is displayed black. Frames whose inputs have one shape share a model call. What is found on a
             frame does not depend on the others.
         min_confidence : float or None
-            Floor for all kinds instead of the calibrated ones.
+            Floor for all kinds instead of the calibrated ones, without `accepted`'s leniency.
 
         Returns
         -------
@@ -122,7 +124,7 @@ class MarkerDetector:
         # The least that a candidate of each kind can have and still pass with a second stage that is certain of it.
         low = np.maximum(floors ** np.float32(1 / _DETECTOR), np.float32(_LOWEST))
         found, reduced = self._look(frames, low, self._weights.input_size)
-        return self._verified(frames, reduced, found, floors)
+        return self._verified(frames, reduced, found, floors, strict=min_confidence is not None)
 
     def candidates(self, frames: Sequence[GrayFrame], floor: float, long_side: int | None = None) -> list[list[Detection]]:
         """What the network alone finds, without the second stage.
@@ -177,8 +179,9 @@ class MarkerDetector:
         reduced: Sequence[tuple[GrayFrame, float]],
         found: Sequence[Sequence[Detection]],
         floors: NDArray[np.float32],
+        strict: bool,
     ) -> list[list[Detection]]:
-        """Candidates with the confidence that both stages give them, above the floors of their kinds, best first.
+        """Candidates with the confidence that both stages give them, best first: `accepted` ones, or `strict` above the floors alone.
 
         What one frame has beyond `_JUDGED` candidates keeps the detector's own confidence: no faint marker is dropped unseen, and
         a noise film costs no more than others.
@@ -191,12 +194,12 @@ class MarkerDetector:
             for frame, small, items in zip(frames, reduced, found)
         ]
         rows = iter(self._verifier(np.concatenate([crops for crops, _ in parts]), np.concatenate([sizes for _, sizes in parts])))
-        least = {kind: float(floor) for kind, floor in zip(self._weights.kinds, floors)}
+        least = {str(kind): float(floor) for kind, floor in zip(self._weights.kinds, floors)}
         out = []
         for items in found:
             judged = [replace(d, confidence=_together(d.confidence, 1 - float(next(rows)[0]))) for d in items[:_JUDGED]]
-            kept = sorted((d for d in (*judged, *items[_JUDGED:]) if d.confidence >= least[d.kind]), key=lambda d: -d.confidence)
-            kept = _without_twins(kept)
+            ranked = sorted((*judged, *items[_JUDGED:]), key=lambda d: -d.confidence)
+            kept = _without_twins([d for d in ranked if d.confidence >= least[d.kind]] if strict else accepted(ranked, least))
             out.append([kept[number] for number in adding([d.box for d in kept], _NOTHING_NEW)])
         return out
 
@@ -213,6 +216,32 @@ class MarkerDetector:
                     continue
                 found.append(Detection(box, self._weights.kinds[classes[best]], float(confidence[best]), Source.MARKER_MODEL))
         return sorted(found, key=lambda item: -item.confidence)[:_MOST]
+
+
+def accepted(found: Sequence[Detection], floors: Mapping[str, float]) -> list[Detection]:
+    """Which detections count.
+
+    A tilted or crowded marker is found in pieces, one of them sure and the others less so.
+
+    Parameters
+    ----------
+    found : sequence of Detection
+        Best first.
+    floors : mapping of str to float
+        Least confidence of each kind; three fifths of it are enough beside a box that is sure.
+
+    Returns
+    -------
+    list of Detection
+        Best first.
+    """
+    strong = [d.box for d in found if d.confidence >= max(_SURE, floors[d.kind])]
+    return [
+        d
+        for d in found
+        if d.confidence >= floors[d.kind]
+        or (d.confidence >= _LENIENT * floors[d.kind] and any(d.box.intersection(box).area >= _BESIDE * d.box.area for box in strong))
+    ]
 
 
 def _without_twins(found: Sequence[Detection]) -> list[Detection]:

@@ -140,9 +140,8 @@ def suppress(corners: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union."""
-    shared = one.intersection(other)
-    common = shared.area if shared.width > 0 and shared.height > 0 else 0
-    return common / max(one.area + other.area - common, 1)
+    shared = one.intersection(other).area
+    return shared / max(one.area + other.area - shared, 1)
 
 
 def adding(boxes: Sequence[Box], share: float) -> list[int]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.detector import MarkerDetector
+from radanon_node.markers.detector import MarkerDetector, accepted
 from radanon_node.pipeline.types import Box, Detection, Region, Verdict
 from radanon_node.training.films import LabelledFilm, read_image
 from radanon_node.training.measure import FilmOutcome, ItemOutcome, average_precision, film_outcome, ranked_matches, redacted, whole, wilson
@@ -158,7 +158,7 @@ def evaluate(
     floors = thresholds or detector.thresholds
     for number, subject in enumerate(subjects):
         low = detector.detect([subject.image], _FLOOR)[0]
-        detections = [d for d in low if d.confidence >= floors[d.kind]]
+        detections = accepted(low, floors)
         regions = _judged(subject.image, detections, retain)
         gone: NDArray[np.bool_] | None = redacted((subject.image.shape[0], subject.image.shape[1]), regions)
         if core is not None:
