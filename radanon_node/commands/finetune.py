@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the new weights")
     parser.add_argument("--base", type=Path, help=".pt to start from; default: the packaged weights")
     parser.add_argument("--replay-labels", type=Path, help="labels of films of the base training to replay too")
+    parser.add_argument("--keep", type=float, default=0.3, help="share of the old weights in the new ones; 0: learn and forget most")
     parser.add_argument("--held-out", type=float, default=0.2, help="share of the films kept out to compare old and new weights on")
     parser.add_argument("--passes", type=int, default=2000, help="training windows")
     parser.add_argument("--rate", type=float, default=0.0004)
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         held_out=args.held_out,
         passes=args.passes,
         rate=args.rate,
+        keep=args.keep,
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,

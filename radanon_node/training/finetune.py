@@ -1,4 +1,4 @@
-"""Fine-tuning on about twenty films of one's own hospital, with replay of drawn films against forgetting."""
+"""Fine-tuning on about twenty films of one's own hospital; against forgetting drawn films are replayed and old weights mixed in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.checkpoint import read_checkpoint
+from radanon_node.markers.checkpoint import Checkpoint, read_checkpoint
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix
@@ -61,6 +61,7 @@ def finetune(
     rate: float = 0.0004,
     seed: int = 1,
     replay: float = 0.5,
+    keep: float = 0.3,
     workers: int = 1,
     threads: int = 2,
     device: str = "auto",
@@ -86,6 +87,9 @@ def finetune(
     seed : int
     replay : float
         Share of windows from drawn films.
+    keep : float
+        Share of the base in the result, 0 to 1: each weight lies so far back on the line from tuned to base
+        (after Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 2022).
     workers, threads, device
         As in `train`.
     report : callable or None
@@ -94,8 +98,10 @@ def finetune(
     Raises
     ------
     ConfigError
-        Base or films cannot be used.
+        Base or films cannot be used, or `keep` is no share.
     """
+    if not 0 <= keep <= 1:
+        raise ConfigError(f"finetune: --keep must be 0 to 1, not {keep}")
     tune, held = split(films, held_out)
     card_path = base.with_suffix(".json")
     try:
@@ -129,11 +135,28 @@ def finetune(
             "films": len(tune),
             "replayed_films": len(base_films),
             "held_out_films": len(held),
+            "kept_of_base": keep,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
+    best = _mixed(start, best, keep, out / "run" / "mixed.pt")
     weights = export(best, out, thresholds=card["thresholds"], input_size=int(card["input_size"]), name="markers-local", card=provenance)
     return Tuned(weights, digest(weights), tuple(held))
+
+
+def _mixed(base: Checkpoint, tuned: Path, keep: float, target: Path) -> Path:
+    """Write the checkpoint that lies `keep` of the way back from `tuned` to `base`, both stages."""
+    new = read_checkpoint(tuned)
+
+    def mix(old: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Counters and anchors are no weights; float32, since the files hold half precision.
+        return {k: torch.lerp(v.float(), old[k].float(), keep) if v.is_floating_point() else v for k, v in state.items()}
+
+    mixed = {"state_dict": mix(base.state, new.state), "names": list(new.names), "size": new.size, "nc": new.nc}
+    if new.verifier:
+        mixed["verifier"] = mix(base.verifier, new.verifier)
+    torch.save(mixed, target)
+    return target
 
 
 def _second_stage(

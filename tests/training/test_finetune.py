@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from radanon_node.errors import ConfigError  # noqa: E402
+from radanon_node.markers.checkpoint import read_checkpoint  # noqa: E402
 from radanon_node.markers.yolov5 import YoloV5  # noqa: E402
 from radanon_node.training.export import export  # noqa: E402
 from radanon_node.training.films import LabelledFilm  # noqa: E402
@@ -55,3 +56,25 @@ def test_films_kept_out_are_not_tuned_on(tmp_path: Path) -> None:
 def test_films_without_markers_cannot_be_tuned_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no labelled marker"):
         split([LabelledFilm(tmp_path / "a.png", ())], 0.0)
+
+
+def test_a_share_of_the_base_is_kept(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    torch.save({"state_dict": YoloV5("n").state_dict()}, tmp_path / "w.pt")
+    floors = {"side_letter": 0.1, "text": 0.1, "symbol": 0.1}
+    base = export(tmp_path / "w.pt", tmp_path / "base", thresholds=floors, input_size=256).with_suffix(".pt")
+    states = {}
+    for keep in (0.0, 0.5, 1.0):
+        tuned = finetune(_films(tmp_path, 2), tmp_path / f"out{keep}", base=base, passes=4, keep=keep, workers=0, threads=1)
+        states[keep] = read_checkpoint(tuned.weights.with_suffix(".pt")).state
+        assert json.loads(tuned.weights.with_suffix(".json").read_text())["provenance"]["kept_of_base"] == keep
+    old = read_checkpoint(base).state
+    name = "model.0.conv.weight"
+    assert not torch.equal(states[0.0][name], old[name])
+    torch.testing.assert_close(states[1.0][name], old[name], atol=1e-3, rtol=0)
+    torch.testing.assert_close(states[0.5][name], (states[0.0][name] + old[name]) / 2, atol=1e-3, rtol=0)
+
+
+def test_a_share_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--keep"):
+        finetune(_films(tmp_path, 2), tmp_path / "out", base=tmp_path / "w.pt", keep=1.5)
