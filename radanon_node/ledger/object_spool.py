@@ -23,9 +23,10 @@ from pathlib import Path
 from radanon_node.errors import ConfigError, StorageError
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.files import Incoming, SpoolFile, storage_errors, write_all
+from radanon_node.ledger.lanes import Known
 from radanon_node.ledger.object_store import AT_ONCE, PIECE, MissingObject, ObjectStore
 from radanon_node.ledger.sealed_objects import open_object, seal_object
-from radanon_node.ledger.spool import Known, Spool
+from radanon_node.ledger.spool import Spool
 from radanon_node.pipeline.types import Buffer
 
 _ORPHAN = timedelta(days=1)

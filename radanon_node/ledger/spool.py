@@ -1,8 +1,7 @@
 """The only owner of instance files: received originals and released instances, for the node's user alone.
 
 Layout below the root: ``in/LANE/S/NAME.dcm`` (originals) and ``out/LANE/S/NAME.dcm`` (released), S one of 16 shards. A lane belongs to
-one process: it holds a lock on ``LANE/lock`` while it lives, so that a start-up sweep, also one of another node on a shared file system,
-tells files that are being written from the orphans of a dead process.
+one process (lanes.py).
 
 A file's name says nothing about its state, the ledger's row does. A file without a row is removed by the next sweep, unless it carries
 its own record (record.py): then it may have been acknowledged, and gets its row.
@@ -10,7 +9,6 @@ its own record (record.py): then it may have been acknowledged, and gets its row
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import re
@@ -18,7 +16,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -26,19 +24,15 @@ from pathlib import Path
 
 from radanon_node.errors import ConfigError, DiskLow, StorageError
 from radanon_node.ledger.files import Incoming, SpoolFile, storage_errors, write_all
+from radanon_node.ledger.lanes import BATCH, Known, Lane, make_lane, sweep_lane, sync_folder, sync_open_folder
 from radanon_node.ledger.ready import ReadyFiles
 from radanon_node.ledger.record import carries
 from radanon_node.pipeline.types import Buffer
 
-__all__ = ["Incoming", "Known", "Spool", "SpoolFile"]
-
-Known = Callable[[Sequence[str]], Collection[str]]
-"""Given names of files, those that a row of the ledger refers to."""
+__all__ = ["Incoming", "Spool", "SpoolFile"]
 
 _NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 _FREE_CACHED_S = 0.25
-_HALF_MADE_S = 3600.0
-_SWEEP_BATCH = 500
 _HELPERS = 8
 
 
@@ -69,16 +63,15 @@ class Spool:
         self._root = root
         self._min_free = min_free
         self._lock = threading.Lock()
-        self._shards: dict[str, list[tuple[str, int]]] = {}
-        self._locks: list[int] = []
+        self._lanes: dict[str, Lane] = {}
         self._free = (0.0, 0)
         self._pool: ThreadPoolExecutor | None = None
-        self._ready = ReadyFiles(partial(self._create, "in"), _sync_open_folder)
+        self._ready = ReadyFiles(partial(self._create, "in"), sync_open_folder)
         with storage_errors("cannot be set up"):
             for folder in (root, root / "in", root / "out"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             root.chmod(0o700)
-            _sync_folder(root)
+            sync_folder(root)
 
     def require_free(self, min_free: int) -> None:
         """From now on refuse new files below this free space."""
@@ -103,7 +96,7 @@ class Spool:
                 with suppress(FileExistsError):
                     os.link(private, mark)
                 private.unlink()
-                _sync_folder(self._root)
+                sync_folder(self._root)
             found = mark.read_text(encoding="ascii")
         if found != ledger_id:
             raise ConfigError(f"ledger.spool: {self._root}: its files belong to another ledger; restore that ledger or use an empty folder")
@@ -159,7 +152,7 @@ class Spool:
     def _sync_together(self, files: Sequence[Incoming]) -> None:
         """At once, from as many threads: a journalling file system then makes them durable together, in a tenth of the time."""
         helpers = self._helpers()
-        tasks = [helpers.submit(_sync_open_folder, files[0].folder)]  # for the names of all
+        tasks = [helpers.submit(sync_open_folder, files[0].folder)]  # for the names of all
         for file in files:
             file.name_is_durable = True
             tasks.append(helpers.submit(file.seal))
@@ -226,7 +219,7 @@ class Spool:
                 out.flush()
                 os.fsync(out.fileno())
             private.rename(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
     def originals(self) -> Iterator[list[str]]:
         """Names of all received files, whoever wrote them, in batches; while a node runs, also of those that are coming in."""
@@ -234,7 +227,7 @@ class Spool:
         for path in (self._root / "in").glob("[0-9a-f]*/[0-9a-f]/*.dcm"):
             if not path.name.startswith(".") and path.stat().st_size:
                 batch.append(path.relative_to(self._root).as_posix())
-            if len(batch) >= _SWEEP_BATCH:
+            if len(batch) >= BATCH:
                 yield batch
                 batch = []
         yield batch
@@ -269,7 +262,7 @@ class Spool:
                 lanes = sorted((self._root / kind).iterdir())
             for lane in lanes:
                 with storage_errors("sweep"):
-                    removed += _sweep_lane(lane, known, readmit or self._marked)
+                    removed += sweep_lane(lane, known, readmit or self._marked)
         return removed
 
     def _marked(self, names: Sequence[str]) -> list[str]:
@@ -294,12 +287,9 @@ class Spool:
         if self._pool is not None:
             self._pool.shutdown()
         with self._lock:
-            for shards in self._shards.values():
-                for _, fd in shards:
-                    os.close(fd)
-            for fd in self._locks:
-                os.close(fd)
-            self._shards, self._locks = {}, []
+            for lane in self._lanes.values():
+                lane.close()
+            self._lanes = {}
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -312,7 +302,7 @@ class Spool:
         digit = secrets.randbelow(16)
         try:
             with storage_errors("create"):
-                shard, folder = (self._shards.get(kind) or self._make_lane(kind))[digit]
+                shard, folder = self._lane(kind).shards[digit]
                 for _ in range(count):
                     name = f"{digit:x}{secrets.token_hex(16)[1:]}.dcm"
                     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -326,70 +316,13 @@ class Spool:
     def new_name(self, kind: str) -> str:
         """A name in this process's lane that no file has."""
         digit = secrets.randbelow(16)
-        shard, _ = (self._shards.get(kind) or self._make_lane(kind))[digit]
+        shard, _ = self._lane(kind).shards[digit]
         return f"{shard}/{digit:x}{secrets.token_hex(16)[1:]}.dcm"
 
-    def _make_lane(self, kind: str) -> list[tuple[str, int]]:
-        with self._lock:
-            if kind in self._shards:
-                return self._shards[kind]
-            lane = secrets.token_hex(8)
-            # Locked under a hidden name first, so that no sweep ever meets a lane that is new but not yet locked.
-            hidden, folder = self._root / kind / f".{lane}", self._root / kind / lane
-            hidden.mkdir(mode=0o700)
-            lock = os.open(hidden / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for shard in "0123456789abcdef":
-                (hidden / shard).mkdir(mode=0o700)
-            _sync_folder(hidden)
-            hidden.rename(folder)
-            _sync_folder(folder.parent)
-            self._locks.append(lock)
-            self._shards[kind] = [(f"{kind}/{lane}/{shard}", os.open(folder / shard, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-                                  for shard in "0123456789abcdef"]
-            return self._shards[kind]
-
-
-def _sweep_lane(lane: Path, known: Known, readmit: Known) -> list[str]:
-    if lane.name.startswith("."):
-        # Left by a process that died while making it: empty. A young one may be in the making.
-        if time.time() - lane.stat().st_mtime > _HALF_MADE_S:
-            shutil.rmtree(lane, ignore_errors=True)
-        return []
-    try:
-        lock = os.open(lane / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        return []  # another sweep has just removed the lane
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return []
-        names = [f"{lane.parent.name}/{lane.name}/{path.parent.name}/{path.name}" for path in lane.glob("[0-9a-f]/*")]
-        orphans: list[str] = []
-        for start in range(0, len(names), _SWEEP_BATCH):
-            batch = names[start:start + _SWEEP_BATCH]
-            kept = set(known(batch))
-            if lane.parent.name == "in":
-                kept |= set(readmit([name for name in batch if name not in kept]))
-            orphans += [name for name in batch if name not in kept]
-        for name in orphans:
-            (lane.parent.parent / name).unlink(missing_ok=True)
-        if len(orphans) == len(names):
-            shutil.rmtree(lane, ignore_errors=True)
-        return orphans
-    finally:
-        os.close(lock)
-
-
-def _sync_open_folder(folder: int) -> None:
-    with storage_errors("sync"):
-        os.fsync(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    def _lane(self, kind: str) -> Lane:
+        found = self._lanes.get(kind)
+        if found is None:
+            with self._lock:
+                found = self._lanes.get(kind) or make_lane(self._root, kind)
+                self._lanes[kind] = found
+        return found
