@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from radanon_node.audit.messages import Teller
-from radanon_node.commands.common import add_config_argument, load_config, print_json, warn
+from radanon_node.commands.common import add_config_argument, day, load_config, print_json, warn
 from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from radanon_node.ledger.audit import ANCHOR, Anchor
 from radanon_node.ledger.ledger import Ledger
@@ -32,19 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--json", action="store_true", help="print as JSON")
     export = acts.add_parser("export", help="write the trail out; this is audited too")
     export.add_argument("--format", choices=("csv", "json", "dicom"), default="csv", help="dicom: messages of PS3.15 A.5, one XML per line")
-    export.add_argument("--from", dest="since", type=_day, metavar="DAY", help="first day, YYYY-MM-DD (UTC)")
-    export.add_argument("--to", dest="until", type=_day, metavar="DAY", help="last day")
+    export.add_argument("--from", dest="since", type=day, metavar="DAY", help="first day, YYYY-MM-DD (UTC)")
+    export.add_argument("--to", dest="until", type=day, metavar="DAY", help="last day")
     export.add_argument("--out", type=Path, metavar="F", help="a new file, made 0600 (default: stdout)")
     export.add_argument("--user", default=None, metavar="NAME", help="who asks (default: the login name)")
     for sub in acts.choices.values():
         add_config_argument(sub)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a day, YYYY-MM-DD") from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ from radanon_node.settings import Config
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: config.yaml here, else the packaged one)")
+
+
+def day(text: str) -> date:
+    """A day given on the command line; the `type` of an argument."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day, YYYY-MM-DD") from None
 
 
 def load_config(path: Path | None) -> Config:

@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -180,6 +181,18 @@ def _routes(config: Config) -> Iterator[Finding]:
     for name in config.destinations:
         if not any(name in route.destinations for route in config.routes):
             yield Finding(f"destination {name}", "warning", "no route sends to it")
+    yield from _one_scope_two_profiles(config)
+
+
+def _one_scope_two_profiles(config: Config) -> Iterator[Finding]:
+    """The new SOP Instance UID follows from the original one and the scope: two profiles would give two objects of one UID."""
+    for route, other in combinations(config.routes, 2):
+        shared = set(route.destinations) & set(other.destinations)
+        one, two = config.profiles[route.profile], config.profiles[other.profile]
+        if shared and one != two and one.pseudonyms.scope == two.pseudonyms.scope:
+            yield Finding(f"routes {route.ae_title} and {other.ae_title}", "warning",
+                          f"different profiles of one pseudonyms.scope send to {', '.join(sorted(shared))}: what comes by both routes "
+                          "has one UID there and two contents; give one profile a scope of its own, or the routes their own destinations")
 
 
 def _destinations(config: Config) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
-from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows, warn
+from radanon_node.commands.common import add_config_argument, day, load_config, print_json, print_rows, warn
 from radanon_node.errors import EXIT_OK, ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.recalls import Suspect, Suspicion, UnknownRecall
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         act.add_argument("--policy", default="", metavar="HASH", help="also all cleaned under this policy")
         act.add_argument("--rule", default="", metavar="ID", help="also all to which this device rule or table row applied")
         act.add_argument("--route", default="", metavar="AE", help="also all of this route")
-        act.add_argument("--from", dest="since", type=_day, metavar="DAY", help="of those: released on that day (UTC) or later")
-        act.add_argument("--to", dest="until", type=_day, metavar="DAY", help="of those: released on that day or before")
+        act.add_argument("--from", dest="since", type=day, metavar="DAY", help="of those: released on that day (UTC) or later")
+        act.add_argument("--to", dest="until", type=day, metavar="DAY", help="of those: released on that day or before")
     order.add_argument("--reason", required=True, help="goes into the audit trail; write no identity")
     acts.add_parser("list", help="recalls so far")
     show = acts.add_parser("show", help="what a recall names, a line per instance and destination that has or may have it")
@@ -48,13 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for act in acts.choices.values():
         act.add_argument("--json", action="store_true", help="print JSON")
         add_config_argument(act)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a day, YYYY-MM-DD") from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from datetime import date
 from pathlib import Path
 
-from radanon_node.commands.common import add_config_argument, load_config
+from radanon_node.commands.common import add_config_argument, day, load_config
 from radanon_node.errors import EXIT_OK, ConfigError
 from radanon_node.node import open_store
 from radanon_node.report import report_html
-
-
-def day(text: str) -> date:
-    """A day given on the command line."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a day, YYYY-MM-DD") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
