@@ -78,6 +78,11 @@ class Database:
         """Whether nodes on several machines may share this ledger."""
         return self._engine.dialect.name == "postgresql"
 
+    def require_writable(self) -> None:
+        """Raise LedgerUnavailable unless a row could be written now: the write lock is taken and given back, nothing is written."""
+        with self._write(urgent=True, revocable=True) as connection:
+            connection.execute(select(instances.c.id).limit(1))
+
     def own_connection(self) -> Any:
         """A psycopg connection outside of the pool, for whoever listens on it; the caller closes it."""
         proxied = self._engine.raw_connection()

@@ -1,7 +1,8 @@
 """Rows that follow the answer: received files carry their own records (ledger/record.py), so that success costs one sync.
 
-A thread writes the rows, many in one transaction when instances come in quick succession. What cannot be written at once stays in
-memory and in the files, nothing more is taken in while the ledger does not answer, and after a crash the next start writes the rows
+A thread writes the rows, many in one transaction when instances come in quick succession. A ledger that has not taken rows just now is
+asked before an instance is taken in, so that one that is down is noticed before success, not after. What cannot be written at once stays
+in memory and in the files, nothing more is taken in while the ledger does not answer, and after a crash the next start writes the rows
 from the files.
 """
 
@@ -30,6 +31,7 @@ Told: TypeAlias = Callable[[Admission], None]
 """Is told what became of an arrival."""
 
 _PAUSE_S = 1.0
+_PROOF_S = 1.0  # how long the ledger is believed to be there after it has answered
 _MOST_BEHIND, _MOST_AT_ONCE = 128, 64
 _BURST_S = 0.25  # instances that come sooner than that after the last transaction
 _GATHER_S = 0.05  # wait for others
@@ -42,6 +44,8 @@ class Rows(Protocol):
     def admit(self, arrivals: Sequence[Arrival], urgent: bool = True) -> list[Admission]: ...
 
     def turn(self, arrival: Arrival) -> int: ...
+
+    def require_writable(self) -> None: ...
 
 
 class Following:
@@ -63,6 +67,8 @@ class Following:
         self._on_admitted = on_admitted
         self._stages = stages
         self._down_until = 0.0
+        self._answered = -_PROOF_S
+        self._asking = threading.Lock()
         self._changed = threading.Condition()
         self._queue: list[tuple[Arrival, Told]] = []
         self._hurried = 0  # how many wait for an empty queue
@@ -85,9 +91,21 @@ class Following:
             _log.warning("rows_left_to_the_next_start", count=len(self._queue))
 
     def check(self) -> None:
-        """Raise LedgerUnavailable while the ledger is known to be down, so that no file is written for nothing."""
+        """Raise LedgerUnavailable while the ledger is down, so that no file is written for nothing."""
         if self._is_down():
             raise LedgerUnavailable("ledger: did not take the last rows")
+        if self._is_believed():
+            return
+        with self._asking:
+            if self._is_believed():  # another association has asked
+                return
+            try:
+                self._ledger.require_writable()
+            except LedgerUnavailable as error:
+                self._down_until = time.monotonic() + _PAUSE_S
+                _log.error("ledger_refused", count=0, detail=str(error))
+                raise
+            self._answered = time.monotonic()
 
     def digest(self) -> Digest:
         """For a file that begins; see `Records.digest`."""
@@ -116,6 +134,11 @@ class Following:
         LedgerUnavailable
             Too many rows wait already, or the ledger did not take the last ones: refuse the instance. Its file is removed.
         """
+        try:
+            self.check()  # the transfer may have taken long
+        except LedgerUnavailable:
+            self._spool.remove(arrival.file)
+            raise
         with self._changed:
             room = self._changed.wait_for(lambda: len(self._queue) < _MOST_BEHIND or self._is_down(), _PATIENCE_S)
             if room and not self._is_down():
@@ -139,6 +162,9 @@ class Following:
 
     def _is_down(self) -> bool:
         return time.monotonic() < self._down_until
+
+    def _is_believed(self) -> bool:
+        return time.monotonic() - self._answered < _PROOF_S
 
     def _run(self) -> None:
         written = 0.0
@@ -173,7 +199,7 @@ class Following:
                 return [item for one in batch for item in self._commit([one])]
             _log.error("rows_wait", count=len(batch), detail=describe(error))
             return []
-        self._down_until = 0.0
+        self._down_until, self._answered = 0.0, time.monotonic()
         for (_, told), admission in zip(batch, admissions, strict=True):
             told(admission)
         new = sum(admission.outcome == "new" for admission in admissions)

@@ -25,12 +25,19 @@ class Ledger:
         self.rows: list[str] = []
         self.batches: list[int] = []
         self.error: Exception | None = None
+        self.mute: LedgerUnavailable | None = None
+        self.asked = 0
         self.bad = ""
         self.gate = threading.Event()
         self.gate.set()
 
     def turn(self, arrival: Arrival) -> int:
         return 0
+
+    def require_writable(self) -> None:
+        self.asked += 1
+        if self.mute is not None:
+            raise self.mute
 
     def admit(self, arrivals: Sequence[Arrival], urgent: bool = True) -> list[Admission]:
         assert self.gate.wait(10)
@@ -99,6 +106,25 @@ def test_while_the_ledger_is_down_nothing_more_is_taken_and_nothing_is_forgotten
     assert place.following.flush(10)
     place.following.check()
     assert place.ledger.rows == ["in/1"]
+
+
+def test_a_ledger_that_went_down_while_nobody_sent_is_noticed_before_success(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radanon_node.network.following._PAUSE_S", 0.05)
+    place.ledger.mute = LedgerUnavailable("ledger: OperationalError")
+    with pytest.raises(LedgerUnavailable):
+        place.following.check()
+    with pytest.raises(LedgerUnavailable):
+        place.admit("in/1")
+    assert place.spool.removed == ["in/1"]
+    assert place.ledger.asked == 1  # not by each who comes meanwhile
+    place.ledger.mute = None
+    while place.following._is_down():
+        time.sleep(0.001)
+    place.following.check()
+    place.admit("in/2")
+    assert place.following.flush(10)
+    assert place.ledger.asked == 2
+    assert place.ledger.rows == ["in/2"]
 
 
 def test_one_that_cannot_be_compared_keeps_no_other_from_its_row(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

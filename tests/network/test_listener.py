@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -303,7 +305,7 @@ def test_a_ledger_that_is_down_is_out_of_resources_and_what_was_answered_for_get
         monkeypatch.setattr(node.ledger, "admit", down)
         instance = make_instance()
         assert peer.store(encoded(instance), instance.SOPInstanceUID) == (0 if rows_follow else 0xA700)
-        if rows_follow:  # the first is in its file and waits for its row
+        if rows_follow:  # it went down between the question and the row: the first is in its file and waits for its row
             following = node.listener._following
             assert following is not None
             while not following._is_down():
@@ -314,6 +316,24 @@ def test_a_ledger_that_is_down_is_out_of_resources_and_what_was_answered_for_get
         while status and time.monotonic() < deadline:
             status = peer.store(encoded(instance), instance.SOPInstanceUID, message_id=3)
         assert status == 0
+        assert len(node.items()) == 1
+
+
+def test_a_ledger_that_another_program_holds_on_to_is_out_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radanon_node.ledger.database._BUSY_S", 0.2)
+    instance = make_instance()
+    with running(make_config(tmp_path)) as node, Peer(node.port) as peer:
+        peer.associate()
+        (database,) = tmp_path.rglob("ledger.sqlite")
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert peer.store(encoded(instance), instance.SOPInstanceUID) == 0xA700
+            assert node.files() == []
+        deadline, status = time.monotonic() + 10, 0xA700
+        while status and time.monotonic() < deadline:
+            status = peer.store(encoded(instance), instance.SOPInstanceUID, message_id=2)
+        assert status == 0
+        node.settle()
         assert len(node.items()) == 1
 
 
