@@ -7,8 +7,6 @@ proposes only: what it marks must still be read, stand out, and stand alone like
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.errors import HoldInstance, Reason
 from radanon_node.markers.components import Component, Crop, labelled
 from radanon_node.markers.frames import grown
-from radanon_node.onnx_session import open_session
+from radanon_node.markers.packaged import open_packaged
 from radanon_node.pipeline.types import Box, GrayFrame
 
 SIDE = 64
@@ -81,16 +78,7 @@ def stretched(gray: NDArray[np.float32], corners: tuple[float, float, float, flo
 
 @cache
 def _session() -> Any:
-    path = _DATA / "finder.onnx"
-    try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        content = path.read_bytes()
-    except (OSError, ValueError):
-        raise HoldInstance(Reason.MODEL_MISSING, "the letter finder is not installed") from None
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
-        raise HoldInstance(Reason.MODEL_MISSING, "the letter finder is not the one that belongs to this version")
-    # One thread: the same order of sums gives the same verdict everywhere.
-    return open_session(content, 1)
+    return open_packaged(_DATA / "finder.onnx", "the letter finder")
 
 
 def find(view: GrayFrame, box: Box) -> NDArray[np.float32]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.errors import HoldInstance, Reason
-from radanon_node.onnx_session import open_session
+from radanon_node.markers.packaged import open_packaged
 
 SIDE = 32
 OTHER = "other"
@@ -51,16 +48,7 @@ def normalise(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 @cache
 def _session() -> Any:
-    path = _DATA / "glyphs.onnx"
-    try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        content = path.read_bytes()
-    except (OSError, ValueError):
-        raise HoldInstance(Reason.MODEL_MISSING, "the glyph net is not installed") from None
-    if hashlib.sha256(content).hexdigest() != card["sha256"] or tuple(card["classes"]) != CLASSES:
-        raise HoldInstance(Reason.MODEL_MISSING, "the glyph net is not the one that belongs to this version")
-    # One thread: a call takes well under a millisecond, and the same sum order gives the same verdict everywhere.
-    return open_session(content, 1)
+    return open_packaged(_DATA / "glyphs.onnx", "the glyph net", classes=list(CLASSES))
 
 
 def classify(glyphs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

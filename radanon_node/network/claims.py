@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from radanon_node.ledger.types import DeliveryItem
 
@@ -15,15 +14,6 @@ class Claims:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._items: dict[int, DeliveryItem] = {}
-
-    @contextmanager
-    def holding(self, items: Sequence[DeliveryItem]) -> Iterator[None]:
-        """Hold `items` for the time of a ``with`` block."""
-        self.hold(items)
-        try:
-            yield
-        finally:
-            self.release(items)
 
     def hold(self, items: Sequence[DeliveryItem]) -> None:
         """Hold `items` until they are released."""

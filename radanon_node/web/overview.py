@@ -17,22 +17,14 @@ from radanon_node.status import full_status
 from radanon_node.web.charts import chart, size_text
 from radanon_node.web.masked import masked
 from radanon_node.web.metrics import exposition
-from radanon_node.web.site import COOKIE, Site, threaded
+from radanon_node.web.site import COOKIE, Handlers, threaded
 
 _ROWS = 200
 _SPANS = {"2h": (MINUTE, 120), "24h": (MINUTE, 1440), "30d": (HOUR, 720)}
 
 
-class Overview:
-    """The request handlers.
-
-    Parameters
-    ----------
-    site : Site
-    """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
+class Overview(Handlers):
+    """The request handlers."""
 
     def routes(self) -> list[Route]:
         site = self._site

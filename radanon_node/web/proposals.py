@@ -11,21 +11,13 @@ from radanon_node.errors import ConfigError
 from radanon_node.ledger.layouts import UnknownLayout
 from radanon_node.markers.rules import dump_rules
 from radanon_node.rulebook import accept, proposed_rule, rulebook_path
-from radanon_node.web.site import Site, threaded
+from radanon_node.web.site import Handlers, threaded
 
 _CLOSING = {"reject": "rejected", "acknowledge": "acknowledged"}
 
 
-class Proposals:
-    """The request handlers.
-
-    Parameters
-    ----------
-    site : Site
-    """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
+class Proposals(Handlers):
+    """The request handlers."""
 
     def routes(self) -> list[Route]:
         return [

@@ -13,22 +13,14 @@ from starlette.routing import Route
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.recalls import Suspicion, UnknownRecall
 from radanon_node.recalling import day_bounds, named, suspicion_of, write_csv
-from radanon_node.web.site import Site, threaded
+from radanon_node.web.site import Handlers, threaded
 
 _SHOWN = 200
 _SAME = ("device", "policy", "route")
 
 
-class RecallPages:
-    """The request handlers.
-
-    Parameters
-    ----------
-    site : Site
-    """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
+class RecallPages(Handlers):
+    """The request handlers."""
 
     def routes(self) -> list[Route]:
         guard = self._site.guard

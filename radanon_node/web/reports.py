@@ -11,19 +11,11 @@ from starlette.routing import Route
 
 from radanon_node.errors import ConfigError
 from radanon_node.report import CONTENT_SECURITY_POLICY, report_html
-from radanon_node.web.site import Site, threaded
+from radanon_node.web.site import Handlers, threaded
 
 
-class Reports:
-    """The request handlers.
-
-    Parameters
-    ----------
-    site : Site
-    """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
+class Reports(Handlers):
+    """The request handlers."""
 
     def routes(self) -> list[Route]:
         return [Route("/report", self._site.guard("viewer", self.report))]

@@ -17,7 +17,7 @@ from radanon_node.ledger.quarantine import UnknownEntry
 from radanon_node.ledger.reviews import DECIDABLE, Review, ReviewSource
 from radanon_node.pipeline.reviewed import edits_as_json, edits_from
 from radanon_node.web.labels import boxes_of_text, labels_of
-from radanon_node.web.site import Site, threaded
+from radanon_node.web.site import Handlers, Site, threaded
 from radanon_node.web.viewer import CannotShow, Outcome
 
 _ROWS = 200
@@ -25,7 +25,7 @@ _SEEN_S = 900.0
 _DECISIONS = ("release", "retry", "drop", "clean", "residual")
 
 
-class ReviewPages:
+class ReviewPages(Handlers):
     """The request handlers.
 
     Parameters
@@ -34,7 +34,7 @@ class ReviewPages:
     """
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        super().__init__(site)
         self._seen: dict[tuple[str, int], float] = {}
 
     def routes(self) -> list[Route]:

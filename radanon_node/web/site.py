@@ -119,3 +119,15 @@ async def threaded(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
 def clock(seconds: float | None) -> str:
     """A time as the pages show it (UTC)."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+
+
+class Handlers:
+    """Request handlers of a group of pages.
+
+    Parameters
+    ----------
+    site : Site
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
