@@ -202,7 +202,13 @@ def test_dropping_asks_and_is_done_without_a_mouse(place: Place, tmp_path: Path)
     page.keyboard.press("Escape")
     expect(page.locator("#ask")).to_be_hidden()
     assert len(held(place)) == 1
+    # On a busy machine the closed dialog's field still holds the focus when the next key comes.
+    page.locator("#drop-note").dispatch_event("keydown", {"key": "d", "bubbles": True})
+    expect(page.locator("#ask")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#ask")).to_be_hidden()
     page.keyboard.press("d")
+    expect(page.locator("#ask")).to_be_visible()
     page.locator("#drop-note").fill("a test film")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/review$"))

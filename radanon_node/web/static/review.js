@@ -251,7 +251,8 @@ function shiftWindow(level, width) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  if (event.target.matches("input:not([type=checkbox]), textarea, select")) return;
+  // A field of a dialog that was just closed may hold the focus until the next picture is painted: nobody types into it.
+  if (event.target.matches("input:not([type=checkbox]), textarea, select") && !event.target.closest("dialog:not([open])")) return;
   if (arrows(event)) return event.preventDefault();
   if (state.draft && (event.key === "Enter" || event.key === "Escape")) {
     event.preventDefault();
