@@ -1,7 +1,7 @@
 """Trains the letter finder: which pixels of a detection are its one isolated character's? Needs no film: all pictures are drawn.
 
 ``python -m radanon_node.training.finder --out radanon_node/markers/data`` rebuilds the packaged network in about half an hour on one
-thread.
+thread; a run that was stopped goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.numpy_helper
 import torch
 from torch import nn
 
 from radanon_node.markers.finder import SIDE
 from radanon_node.training.finder_samples import Sampler
 
-_BATCH, _UNSEEN = 32, 600
+_BATCH, _UNSEEN, _PEAK = 32, 600, 4e-3
 
 
 def _block(source: int, target: int, stride: int = 1) -> nn.Sequential:
@@ -89,45 +87,40 @@ def overlap_of(net: nn.Module, pictures: torch.Tensor, targets: torch.Tensor) ->
     return float(np.mean(unions or [0])), float(np.mean(marked or [0]))
 
 
-def load(path: Path) -> FinderNet:
-    """An exported net, to be trained further: what `export` folded into its convolutions stays there, normalisation does nothing."""
-    graph = onnx.load(str(path)).graph
-    stored = {entry.name: torch.tensor(onnx.numpy_helper.to_array(entry)) for entry in graph.initializer}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    net = FinderNet()
-    # Blocks are run in the order in which they are defined.
-    blocks = [module for module in net.modules() if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d)]
-    *inner, last = convolutions
-    with torch.no_grad():
-        for block, node in zip(blocks, inner, strict=True):
-            convolution, norm = block[0], block[1]
-            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
-            convolution.weight.copy_(stored[node.input[1]])
-            norm.bias.copy_(stored[node.input[2]])
-            norm.running_var.fill_(1 - norm.eps)
-        assert net.last.bias is not None
-        net.last.weight.copy_(stored[last.input[1]])
-        net.last.bias.copy_(stored[last.input[2]])
-    return net
+def train(count: int, epochs: int, seed: int, checkpoint: Path | None = None) -> tuple[nn.Module, float]:
+    """Train on `count` pictures drawn anew for each epoch; returns the net and its overlap on unseen ones.
 
-
-def train(count: int, epochs: int, seed: int, start: Path | None = None) -> tuple[nn.Module, float]:
-    """Train on `count` pictures drawn anew for each epoch; returns the net and its overlap on unseen ones."""
+    Parameters
+    ----------
+    count : int
+        Pictures of an epoch.
+    epochs : int
+    seed : int
+    checkpoint : Path or None
+        Written after each epoch. A run that was stopped goes on from it, to the same net as one that was not.
+    """
     torch.manual_seed(seed)
-    net = FinderNet() if start is None else load(start)
+    net = FinderNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     unseen, truth = draw(_UNSEEN, seed + 100_000)
-    print("before: overlap {:.4f} marked where none is {:.4f}".format(*overlap_of(net.eval(), unseen, truth)), flush=True)
     optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
-    steps = max(epochs * (count // _BATCH), 1)
-    peak = 4e-3 if start is None else 1e-3
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, steps, pct_start=0.15)
-    overlap = 0.0
-    for epoch in range(epochs):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK, max(epochs * (count // _BATCH), 1), pct_start=0.15)
+    overlap, done = 0.0, 0
+    recipe = [count, epochs, seed]
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["recipe"] != recipe:
+            raise SystemExit(f"{checkpoint.name} is of another recipe (pictures, epochs, seed): {state['recipe']}")
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        overlap, done = state["overlap"], state["epoch"]
+    for epoch in range(done, epochs):
         pictures, targets = draw(count, seed + epoch)
-        net.train(start is None)  # a loaded net's normalisation stays as it is
+        net.train()
         total = 0.0
         for first in range(0, count - _BATCH + 1, _BATCH):
-            batch, wanted = pictures[first : first + _BATCH].float(), targets[first : first + _BATCH].float() / 255
+            batch = pictures[first : first + _BATCH].float().contiguous(memory_format=torch.channels_last)
+            wanted = targets[first : first + _BATCH].float() / 255
             loss = loss_of(net(batch), wanted)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,7 +130,20 @@ def train(count: int, epochs: int, seed: int, start: Path | None = None) -> tupl
         overlap, marked = overlap_of(net.eval(), unseen, truth)
         mean = total / max(count // _BATCH, 1)
         print(f"epoch {epoch + 1}/{epochs} loss {mean:.3f} overlap {overlap:.4f} marked where none is {marked:.4f}", flush=True)
-    return net, overlap
+        if checkpoint is not None:
+            _keep(checkpoint, {
+                "recipe": recipe, "net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
+                "overlap": overlap, "epoch": epoch + 1,
+            })
+    return net.to(memory_format=torch.contiguous_format), overlap  # type: ignore[call-overload]
+
+
+def _keep(checkpoint: Path, state: dict[str, object]) -> None:
+    """Written beside and renamed, so that a run stopped here leaves the one before."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    beside = checkpoint.with_suffix(".new")
+    torch.save(state, beside)
+    beside.replace(checkpoint)
 
 
 def export(net: nn.Module, folder: Path, facts: dict[str, object]) -> None:
@@ -154,13 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6_000, help="pictures of an epoch")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--start", type=Path, help="an exported finder.onnx to train further")
     args = parser.parse_args()
-    net, overlap = train(args.count, args.epochs, args.seed, args.start)
+    checkpoint = args.out / "finder.pt"
+    net, overlap = train(args.count, args.epochs, args.seed, checkpoint)
     facts = {"drawn": args.count * args.epochs, "seed": args.seed, "overlap_on_unseen_drawn": round(overlap, 4)}
     export(net, args.out, facts)
+    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

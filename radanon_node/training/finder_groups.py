@@ -140,7 +140,9 @@ class Groups:
         h = float(rng.uniform(22, 38))
         letter = self._glyph(self.character(), h)
         lh, lw = letter.shape
-        wide, tall = int(lw + h * rng.uniform(0.35, 1.2)), int(lh + h * rng.uniform(0.35, 1.0))
+        # In a tight frame the letter's corners touch the ring.
+        least = 0.35 if rng.random() < 0.6 else 0.08
+        wide, tall = int(lw + h * rng.uniform(least, 1.2)), int(lh + h * rng.uniform(least, 1.0))
         if rng.random() < 0.4:
             wide = tall = max(wide, tall)
         oval, radius = rng.random() < 0.6, int(rng.uniform(0, 0.4) * h)

@@ -34,14 +34,14 @@ class Sampler:
         """Input, shape (2, SIDE, SIDE), and target 0..1, shape (SIDE, SIDE)."""
         rng = self._rng
         kind = rng.random()
-        if kind < 0.72:
+        if kind < 0.74:
             groups = self._groups
-            make = groups.lead if kind < 0.4 else groups.plate if kind < 0.57 else groups.framed if kind < 0.65 else groups.printed
+            make = groups.lead if kind < 0.38 else groups.plate if kind < 0.54 else groups.framed if kind < 0.67 else groups.printed
             marker = make()
             wanted, target = (LETTER, True) if rng.random() < 0.8 else (AROUND, True)
-            if kind < 0.4 and len(marker.classes) > COMPANY and rng.random() < 0.2:
+            if kind < 0.38 and len(marker.classes) > COMPANY and rng.random() < 0.2:
                 wanted, target = (COMPANY, False) if rng.random() < 0.6 else (-1, True)
-            if kind >= 0.4 and kind < 0.65:
+            if kind >= 0.38 and kind < 0.67:
                 wanted = AROUND
         elif kind < 0.97:
             h = float(rng.uniform(14, 44))
@@ -69,8 +69,9 @@ class Sampler:
     def _jittered(self, box: Corners) -> Corners:
         rng = self._rng
         width, height = box[2] - box[0], box[3] - box[1]
-        slack = rng.uniform(-0.02, 0.1)
-        x0, y0, x1, y1 = (float(rng.normal(slack, 0.04)) for _ in range(4))
+        # A detector's box is often a little off, now and then far.
+        slack, spread = rng.uniform(-0.02, 0.1), 0.04 if rng.random() < 0.75 else 0.1
+        x0, y0, x1, y1 = (float(rng.normal(slack, spread)) for _ in range(4))
         return box[0] - x0 * width, box[1] - y0 * height, box[2] + x1 * width, box[3] + y1 * height
 
     def _painted(self, marker: Marker, box: Corners, target: bool) -> Sample:
@@ -146,11 +147,14 @@ class Sampler:
         patch = cv2.resize(source[y : y + side, x : x + side], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         if rng.random() < 0.4:
             patch = patch * float(rng.uniform(0.1, 1.2)) + float(rng.uniform(0, 60))
-        if rng.random() < 0.2:  # a shutter's edge or the skin line
+        if rng.random() < 0.3:  # a shutter's edge or the skin line
             angle = float(rng.uniform(0, 2 * np.pi))
             yy, xx = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
             beyond = np.clip((xx * np.cos(angle) + yy * np.sin(angle) - rng.uniform(-0.6, 0.6)) * rng.uniform(5, 60), 0, 1)
-            patch = patch * (1 - beyond * rng.uniform(0.3, 1)).astype(np.float32)
+            if rng.random() < 0.7:
+                patch = patch * (1 - beyond * rng.uniform(0.3, 1)).astype(np.float32)
+            else:  # or bone, or metal, nearly as bright as lead
+                patch = patch + ((rng.uniform(120, 250) - patch) * (beyond * rng.uniform(0.4, 1))).astype(np.float32)
         return np.asarray(np.clip(patch, 0, 255), np.float32)
 
     def _bare(self) -> Sample:
