@@ -99,3 +99,33 @@ def test_words_cover_identities_dates_and_times() -> None:
     assert len(set(drawn)) > 250
     assert any(":" in w and w[0].isdigit() for w in drawn)
     assert any(w.count(".") == 2 or w.count("/") == 2 for w in drawn)
+
+
+def test_no_word_is_drawn_in_a_font_that_lacks_its_characters() -> None:
+    """A missing glyph is an empty box: words of other scripts would all look alike."""
+    boxes = glyphs.word("\U0010ffff\U0010ffff", 30)
+    for text in ("ЛЕЖА", "ΟΡΘΙΑ", "NẰM", "仰卧", "שכיבה"):
+        for font in ("", *glyphs.fonts()[:3]):
+            drawn = glyphs.word(text, 30, font)
+            assert drawn.shape[1] > drawn.shape[0] or len(text) < 3
+            assert drawn.shape != boxes.shape or not np.array_equal(drawn, boxes)
+    assert not glyphs.covers("", "Ж")
+    assert glyphs.covers("", "AP 12:30")
+
+
+def test_stroke_fonts_give_other_scripts_to_a_scalable_one() -> None:
+    rng = np.random.default_rng(3)
+    shapes = {glyphs.stroked(text, 24, 2, rng).tobytes() for text in ("ЛЕЖА", "СТОЯ", "ΔΕΞΙΑ")}
+    assert len(shapes) == 3
+
+
+def test_without_any_font_words_are_drawn_in_latin_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glyphs, "_installed", lambda: ())
+    for cached in (glyphs.fonts, glyphs.font_for):
+        cached.cache_clear()
+    try:
+        assert np.array_equal(glyphs.word("LEŽE", 30), glyphs.word("LEZE", 30))
+        assert glyphs.word("ЛЕЖА", 30).shape[1] > 30
+    finally:
+        for cached in (glyphs.fonts, glyphs.font_for):
+            cached.cache_clear()

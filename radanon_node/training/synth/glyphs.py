@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ _WHITE = np.float32(255)
 Mask = NDArray[np.float32]
 
 _FONT_FOLDERS = (Path("/usr/share/fonts/truetype"), Path("/usr/share/fonts/opentype"), Path("/usr/local/share/fonts"))
+_NOWHERE = "\U0010ffff"
 _HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _SCRIPT = (cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 
@@ -21,8 +24,46 @@ _SCRIPT = (cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 @lru_cache(maxsize=1)
 def fonts() -> tuple[str, ...]:
     """Scalable fonts of this machine; empty where there are none (Pillow's own and OpenCV's stroke fonts are always there)."""
-    found = (str(p) for folder in _FONT_FOLDERS if folder.is_dir() for p in sorted(folder.rglob("*.[to]tf")))
-    return tuple(p for p in found if "Math" not in p)
+    return tuple(p for p in _installed() if "Math" not in p and "Fallback" not in p)
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    return tuple(str(p) for folder in _FONT_FOLDERS if folder.is_dir() for p in sorted(folder.rglob("*.[to]tf")))
+
+
+@lru_cache(maxsize=4096)
+def covers(font: str, text: str) -> bool:
+    """Whether a font has a glyph for every character; without one it draws an empty box.
+
+    Parameters
+    ----------
+    font : str
+        One of `fonts()`, or empty for Pillow's own.
+    text : str
+    """
+    face = _font(font, 24)
+    # A code point that no font has: what is drawn for it is what is drawn for every character that is missing.
+    missing = bytes(face.getmask(_NOWHERE))
+    return all(bytes(face.getmask(c)) != missing for c in set(text) if not c.isspace())
+
+
+@lru_cache(maxsize=4096)
+def font_for(text: str, font: str = "") -> str | None:
+    """`font` if it can draw the text, else one of this machine that can, always the same for a text; None if there is none."""
+    if covers(font, text):
+        return font
+    able = [f for f in (*fonts(), *(f for f in _installed() if "Fallback" in f)) if covers(f, text)]
+    return able[zlib.crc32(text.encode()) % len(able)] if able else None
+
+
+def _drawable(text: str, font: str) -> tuple[str, str]:
+    """The text and a font that has its characters; without such a font the text in plain Latin letters."""
+    able = font_for(text, font)
+    if able is not None:
+        return text, able
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
+    return plain or "".join("ABDEHKMNOPRSTUXY"[ord(c) % 16] for c in text), ""
 
 
 @lru_cache(maxsize=512)
@@ -47,12 +88,13 @@ def word(text: str, height: int, font: str = "", weight: int = 0, spacing: int =
     height : int
         Nominal font size in pixels; capitals are about 0.7 of it.
     font : str
-        One of `fonts()`; empty = Pillow's own.
+        One of `fonts()`; empty = Pillow's own. Where it lacks a character another one of this machine is taken.
     weight : int
         Extra stroke in pixels.
     spacing : int
         Extra pixels between letters.
     """
+    text, font = _drawable(text, font)
     face = _font(font, max(height, 4))
     if spacing <= 0 or len(text) < 2:
         return _draw(text, face, weight)
@@ -74,7 +116,9 @@ def _draw(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, weight:
 
 
 def stroked(text: str, height: int, thickness: int, rng: np.random.Generator, script: bool = False) -> Mask:
-    """A word in a stroke font, as bent lead, engraving or handwriting shows it (ASCII only)."""
+    """A word in a stroke font, as bent lead, engraving or handwriting shows it; what is not ASCII in a scalable font."""
+    if not text.isascii():
+        return word(text, round(max(height, 6) * 1.4), weight=max(thickness // 3, 0))
     face = int(rng.choice(_SCRIPT if script else _HERSHEY))
     scale = max(height, 6) / 22
     thickness = max(thickness, 1)
@@ -92,7 +136,8 @@ def bars(letter: str, height: int, stroke: int) -> Mask:
         canvas[:, :stroke] = 1
         canvas[-stroke:] = 1
         return canvas
-    return _draw(letter, _font(_bold(), int(height * 1.36)), max(stroke // 8, 0))
+    text, font = _drawable(letter, _bold())
+    return _draw(text, _font(font, int(height * 1.36)), max(stroke // 8, 0))
 
 
 @lru_cache(maxsize=1)
