@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -43,12 +43,17 @@ class Wakeups:
     released: EchoBell
 
 
+Target: TypeAlias = Callable[[str, Config, Wakeups], None]
+"""What a process does; called with its owner's name, the configuration and its bells."""
+
+
 @dataclass(slots=True)
 class Child:
-    """One process under watch; `target` is called with its owner's name, the configuration and its bells."""
+    """One process under watch. `make` is called at each start for its target; `adapts`: it takes new configurations by itself."""
 
     name: str
-    target: Callable[[str, Config, Wakeups], None]
+    make: Callable[[], Target]
+    adapts: bool = False
     owner: str = ""
     process: BaseProcess | None = None
     wake: Wakeups | None = None
@@ -75,9 +80,13 @@ class Children:
     children: list[Child] = field(default_factory=list)
     _context: Any = field(default_factory=lambda: multiprocessing.get_context("spawn"))
 
-    def add(self, name: str, target: Callable[[str, Config, Wakeups], None]) -> None:
+    def add(self, name: str, target: Target) -> None:
         """One more process; `start` starts it."""
-        self.children.append(Child(name, target))
+        self.children.append(Child(name, lambda: target))
+
+    def add_adapting(self, name: str, make: Callable[[], Target]) -> None:
+        """One more that `renew` leaves as it is, as it is told of new configurations otherwise; `make` is called at each of its starts."""
+        self.children.append(Child(name, make, adapts=True))
 
     @property
     def names(self) -> list[str]:
@@ -93,10 +102,10 @@ class Children:
             self._start(child)
 
     def renew(self, config: Config) -> None:
-        """Replace all children, one after another (`watch` does it): each finishes what it holds, the next starts under `config`."""
+        """Replace the children, one after another (`watch` does it): each finishes what it holds, the next starts under `config`."""
         self.config = config
         for child in self.children:
-            child.outdated = True
+            child.outdated = not child.adapts
 
     def watch(self, ledger: Ledger) -> None:
         """Replace children that died, or that are to be renewed; to be called twice a second."""
@@ -138,7 +147,7 @@ class Children:
         child.owner = owner_name(child.name, child.restarts)
         child.wake = replace(self.wake, stop=Bell())
         child.outdated, child.kill_at = False, None
-        arguments = (child.target, child.owner, os.getpid(), self.config, child.wake)
+        arguments = (child.make(), child.owner, os.getpid(), self.config, child.wake)
         child.process = self._context.Process(target=child_main, args=arguments, name=f"radanon {child.name}")
         child.process.start()
 
@@ -184,7 +193,7 @@ def _started(pid: int) -> str:
         return ""
 
 
-def child_main(target: Callable[[str, Config, Wakeups], None], owner: str, parent: int, config: Config, wake: Wakeups) -> None:
+def child_main(target: Target, owner: str, parent: int, config: Config, wake: Wakeups) -> None:
     """First code of every child: die with the parent, leave signals to it, log like it."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

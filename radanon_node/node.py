@@ -1,8 +1,8 @@
 """The running node: starts listener, workers, sender and web pages, watches over them, drains them on SIGTERM.
 
-The listener lives in this process; each worker, the sender and the web server are processes of their own, so that a crash in a codec or
-the kernel's memory killer costs no association and no delivery. A child that dies is replaced, its claims are given back at once, and a
-child whose parent dies ends too (so that a killed node leaves nothing behind that holds its ports or its spool).
+The listener lives in this process or in several of its own; each worker, the sender and the web server are processes of their own, so that
+a crash in a codec or the kernel's memory killer costs no association and no delivery. A child that dies is replaced, its claims are given
+back at once, and a child whose parent dies ends too (so that a killed node leaves nothing behind that holds its ports or its spool).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -38,7 +38,10 @@ from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
 from radanon_node.roles import sender_main, web_main, worker_main
 from radanon_node.settings import Config
-from radanon_node.stages import Stages, forget_dead, stage_file
+from radanon_node.stages import forget_dead
+
+if TYPE_CHECKING:
+    from radanon_node.receiving import Receiver
 
 log = structlog.get_logger("radanon.node")
 
@@ -127,12 +130,16 @@ class Node:
             signal.signal(number, lambda *_: stopping.set())
         reloading = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: reloading.set())
-        listener = self._listener(ledger, spool, wake) if "listener" in self.roles else None
+        listener = self._receiver(ledger, spool, wake)
         port = listener.start() if listener else None  # before the children: a taken port is one clear line, nothing to clean up
         self._record(ledger, "node start", f"radanon_node {radanon_node.__version__}, {'+'.join(self.roles)}, "
                      f"config sha256 {config_hash(self.config)}")
         children = self._children(wake)
+        if listener:
+            listener.add_to(children)
         children.start()
+        if listener:
+            listener.wait_until_up()
         listening = {"host": self.config.listener.host, "port": port} if listener else {}
         log.info(
             "ready",
@@ -198,11 +205,12 @@ class Node:
         except OSError as error:
             raise ConfigError(f"web.port: cannot listen on {web.host}:{web.port}: {error.strerror}") from None
 
-    def _listener(self, ledger: Ledger, spool: Spool, wake: Wakeups) -> Any:
-        from radanon_node.network.listener import Listener
+    def _receiver(self, ledger: Ledger, spool: Spool, wake: Wakeups) -> Receiver | None:
+        if "listener" not in self.roles:
+            return None
+        from radanon_node.receiving import Receiver
 
-        return Listener(self.config, spool, ledger, lambda _: wake.received.set(),
-                        Stages(stage_file(self.config.node.data_dir, owner_name("listener", 0))))
+        return Receiver(self.config, ledger, spool, wake)
 
     def _children(self, wake: Wakeups) -> Children:
         children = Children(self.config, wake)
@@ -215,7 +223,7 @@ class Node:
             children.add("web", web_main)
         return children
 
-    def _reload(self, ledger: Ledger, spool: Spool, listener: Any, children: Children) -> None:
+    def _reload(self, ledger: Ledger, spool: Spool, listener: Receiver | None, children: Children) -> None:
         """Take a new configuration, tried out first; a bad one changes nothing."""
         try:
             if self.source is None:

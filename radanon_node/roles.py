@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from radanon_node.children import Wakeups
 from radanon_node.ledger.seal import load_key
 from radanon_node.settings import Config
+from radanon_node.stages import Stages, stage_file
+
+if TYPE_CHECKING:
+    from radanon_node.network.acceptors import Link
+
+
+def acceptor_main(link: Link, owner: str, config: Config, wake: Wakeups) -> None:
+    """One of several processes that receive on one port."""
+    from radanon_node import logs
+    from radanon_node.network.acceptors import serve
+    from radanon_node.node import open_store
+
+    ledger, spool = open_store(config)
+
+    def renewed(config: Config) -> None:
+        spool.require_free(config.listener.min_free_disk)
+        logs.configure(config.node.log_format, config.node.log_level)
+
+    serve(link, config, spool, ledger, lambda _: wake.received.set(), Stages(stage_file(config.node.data_dir, owner)), wake.stop, renewed)
+    ledger.close()
+    spool.close()
 
 
 def worker_main(owner: str, config: Config, wake: Wakeups) -> None:

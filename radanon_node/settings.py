@@ -57,6 +57,8 @@ Caller = Annotated[CallerSettings, BeforeValidator(_caller)]
 class ListenerSettings(Settings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 = all.")
     port: int = Field(11112, ge=0, le=65535, description="TCP port; 0 takes a free one (the `ready` event names it).")
+    processes: int | Literal["auto"] = Field("auto", description="Processes that receive; auto = one per four cores, at most eight. "
+                                             "One is the node's own.")
     max_associations: int = Field(32, ge=1, le=1000, description="More are rejected as transient: local limit exceeded (2,3,2).")
     allowed_callers: tuple[Caller, ...] = Field((), description="Calling AE titles let in, items `AE` or `{ae_title, host}`; empty = any.")
     tls: TlsSettings | None = Field(None, description="TLS for incoming associations; null = plain.")
@@ -69,6 +71,12 @@ class ListenerSettings(Settings):
     extra_sop_classes: tuple[str, ...] = Field((), description="UIDs of further storage SOP classes to accept (they are quarantined "
                                                "unless `sop_classes` of the profile says otherwise).")
     storage_commitment: bool = Field(False, description="Answer Storage Commitment requests of modalities from what the archives accepted.")
+
+    @model_validator(mode="after")
+    def _count(self) -> ListenerSettings:
+        if isinstance(self.processes, int) and not 1 <= self.processes <= 64:
+            raise ValueError("processes: must be auto or 1..64")
+        return self
 
 
 class RouteSettings(Settings):

@@ -60,12 +60,17 @@ class Following:
         Called with the number of new instances after each commit, outside of locks.
     stages : Stages
         Counts the seconds of the transactions, as ``rows``.
+    processes : int
+        So many like this one share the bound on what is acknowledged and has no row.
     """
 
-    def __init__(self, ledger: Rows, spool: Remover, records: Records, on_admitted: Callable[[int], None], stages: Stages) -> None:
+    def __init__(self, ledger: Rows, spool: Remover, records: Records, on_admitted: Callable[[int], None], stages: Stages,
+                 processes: int = 1) -> None:
         self._ledger, self._spool, self._records = ledger, spool, records
         self._on_admitted = on_admitted
         self._stages = stages
+        self._most_behind = max(1, _MOST_BEHIND // processes)
+        self._most_at_once = min(_MOST_AT_ONCE, -(-self._most_behind // 2))
         self._down_until = 0.0
         self._answered = -_PROOF_S
         self._asking = threading.Lock()
@@ -140,7 +145,7 @@ class Following:
             self._spool.remove(arrival.file)
             raise
         with self._changed:
-            room = self._changed.wait_for(lambda: len(self._queue) < _MOST_BEHIND or self._is_down(), _PATIENCE_S)
+            room = self._changed.wait_for(lambda: len(self._queue) < self._most_behind or self._is_down(), _PATIENCE_S)
             if room and not self._is_down():
                 self._queue.append((arrival, told))
                 self._changed.notify_all()
@@ -174,8 +179,8 @@ class Following:
                 if not self._queue:
                     return
                 if time.monotonic() - written < _BURST_S:
-                    self._changed.wait_for(lambda: self._hurried or self._stopping or len(self._queue) >= _MOST_AT_ONCE, _GATHER_S)
-                batch = self._queue[:_MOST_AT_ONCE]
+                    self._changed.wait_for(lambda: self._hurried or self._stopping or len(self._queue) >= self._most_at_once, _GATHER_S)
+                batch = self._queue[:self._most_at_once]
             point("listener.before_rows")
             done = self._commit(batch)
             point("listener.after_rows")

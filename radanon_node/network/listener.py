@@ -25,6 +25,7 @@ from radanon_node.network.associations import Association, Shared
 from radanon_node.network.commitment import Commitments
 from radanon_node.network.following import Following
 from radanon_node.network.negotiation import Doorkeeper
+from radanon_node.network.places import Places
 from radanon_node.network.storing import Storing
 from radanon_node.network.tls import server_context
 from radanon_node.settings import Config
@@ -49,6 +50,8 @@ class Listener:
         Called with the number of new instances after each commit, from the threads of associations; must return at once.
     stages : Stages, optional
         Counts the seconds of receiving, syncing and admitting an instance.
+    places : Places, optional
+        Of associations, where several processes receive on one port (acceptors.py).
 
     Raises
     ------
@@ -57,13 +60,14 @@ class Listener:
     """
 
     def __init__(self, config: Config, spool: Spool, ledger: Ledger, on_admitted: Callable[[int], None],
-                 stages: Stages | None = None) -> None:
+                 stages: Stages | None = None, places: Places | None = None) -> None:
         self._stages = stages or Stages()
+        self._places = places or Places()
         self._spool = spool
         self._commitments = Commitments(config, ledger)
         self._admitter = Admitter(ledger, spool, on_admitted)
         # Where only processes of this machine write rows, and the spool is its own, a row may follow the answer.
-        self._following = (Following(ledger, spool, ledger.seal.records, on_admitted, self._stages)
+        self._following = (Following(ledger, spool, ledger.seal.records, on_admitted, self._stages, self._places.slots)
                            if spool.keeps_records and not ledger.many_nodes else None)
         self._ledger = ledger
         self.renew(config)
@@ -90,7 +94,7 @@ class Listener:
         self._shared = Shared(config, Doorkeeper(config), storing, self._commitments, tls, self._establish, report)
         self._config = config
         self._commitments.renew(config)
-        self._max_half_open = max(64, 4 * settings.max_associations)
+        self._max_half_open = -(-max(64, 4 * settings.max_associations) // self._places.slots)
 
     def start(self) -> int:
         """Listen.
@@ -106,14 +110,18 @@ class Listener:
             The address or port cannot be had.
         """
         settings = self._config.listener
-        self._socket = _bind(settings.host, settings.port)
+        self._socket = listen(settings.host, settings.port)
         self._acceptor = threading.Thread(target=self._accept, args=(self._socket,), name="listener", daemon=True)
         self._acceptor.start()
+        self.begin()
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def begin(self) -> None:
+        """Be ready for connections that `take` is called with, instead of `start`, where another process listens."""
         if self._following is not None:
             self._following.start()
         self._commitments.start()
-        port: int = self._socket.getsockname()[1]
-        return port
 
     def stop(self, timeout: float) -> None:
         """Drain: no new associations; instances in hand are finished and answered for up to `timeout` seconds, then all is cut."""
@@ -123,7 +131,7 @@ class Listener:
             self._stopping = True
             open_now = [*self._half_open, *self._established]
         if self._socket is not None:
-            _close(self._socket)
+            close_listening(self._socket)
         if self._acceptor is not None:
             self._acceptor.join()
         for association in open_now:
@@ -143,7 +151,7 @@ class Listener:
     @property
     def associations(self) -> int:
         """How many are established now."""
-        return len(self._established)
+        return self._places.taken
 
     def _accept(self, listening: socket.socket) -> None:
         while True:
@@ -155,24 +163,39 @@ class Listener:
                 _log.error("accept_failed", detail=error.strerror)
                 time.sleep(_PAUSE_S)
                 continue
-            association = Association(sock, address[0], next(self._numbers), self._shared)
-            with self._changed:
-                if self._stopping:
-                    sock.close()
-                    return
-                self._half_open[association] = None
-                oldest = next(iter(self._half_open)) if len(self._half_open) > self._max_half_open else None
-                if oldest is not None:
-                    del self._half_open[oldest]  # its thread needs a moment to end; the next one over the limit is another's turn
-            if oldest is not None:
-                oldest.cut()
-            try:
-                threading.Thread(target=self._serve, args=(association,), name="association", daemon=True).start()
-            except RuntimeError:  # the system gives no more threads
-                _log.error("accept_failed", detail="no thread can be started")
+            self.take(sock, address[0], next(self._numbers))
+
+    def take(self, sock: socket.socket, address: str, number: int) -> None:
+        """Serve a connection, in a thread of its own.
+
+        Parameters
+        ----------
+        sock : socket.socket
+            Closed when it is over.
+        address : str
+            The peer's IP address.
+        number : int
+            For the log.
+        """
+        association = Association(sock, address, number, self._shared)
+        with self._changed:
+            if self._stopping:
                 sock.close()
-                with self._changed:
-                    self._half_open.pop(association, None)
+                return
+            self._half_open[association] = None
+            oldest = next(iter(self._half_open)) if len(self._half_open) > self._max_half_open else None
+            if oldest is not None:
+                del self._half_open[oldest]  # its thread needs a moment to end; the next one over the limit is another's turn
+        if oldest is not None:
+            oldest.cut()
+        try:
+            threading.Thread(target=self._serve, args=(association,), name="association", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            _log.error("accept_failed", detail="no thread can be started")
+            sock.close()
+            self._places.done()
+            with self._changed:
+                self._half_open.pop(association, None)
 
     def _serve(self, association: Association) -> None:
         try:
@@ -183,29 +206,36 @@ class Listener:
                 association.cut()
             # Its place is free now. What follows is a wait that counts as half open: it can be cut short like one.
             with self._changed:
-                self._established.discard(association)
+                self._end(association)
                 self._half_open.setdefault(association)
                 self._changed.notify_all()
                 idle = not self._established
             if idle:
                 self._spool.rest()
+            self._places.done()
             association.leave()
         finally:
             with self._changed:
-                self._established.discard(association)
+                self._end(association)
                 self._half_open.pop(association, None)
                 self._changed.notify_all()
 
+    def _end(self, association: Association) -> None:
+        if association in self._established:
+            self._established.remove(association)
+            self._places.give()
+
     def _establish(self, association: Association) -> bool:
         with self._changed:
-            if self._stopping or len(self._established) >= self._config.listener.max_associations:
+            if self._stopping or not self._places.take(self._config.listener.max_associations):
                 return False
             self._half_open.pop(association, None)
             self._established.add(association)
             return True
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; ConfigError if the address or port cannot be had."""
     where = f"{host}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -227,7 +257,8 @@ def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _close(sock: socket.socket) -> None:
+def close_listening(sock: socket.socket) -> None:
+    """Close a listening socket; a thread in its `accept` wakes."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
     sock.close()
