@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from radanon_node.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
-    from radanon_node.training.biometrics.evaluate import Method
+    import torch
+
     from radanon_node.training.biometrics.films import Films, Split
     from radanon_node.training.biometrics.learn import Recipe
+    from radanon_node.training.biometrics.methods import Method
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--network-runs", type=int, default=2, help="Siamese attackers from scratch per method, and as many unaware ones; 0 for none"
     )
+    evaluate.add_argument(
+        "--direct-mu", type=float, action="append", default=[],
+        help="for each film the strongest field of this size against the first unaware network: how far a field can go at all",
+    )  # fmt: skip
+    evaluate.add_argument("--published-border", action="store_true", help="no field, only what the paper's code does to the border")
+    evaluate.add_argument(
+        "--mismatched", action="store_true", help="also networks trained on two anonymised films, as in the paper's code; and linkage"
+    )
+    evaluate.add_argument(
+        "--view", choices=["coarse-32", "coarse-16", "coarse-8", "grays", "rim", "core"],
+        help="attackers see this of each film alone: what recognition leans on",
+    )  # fmt: skip
     evaluate.add_argument("--no-original", action="store_true", help="leave out the films as they are")
     evaluate.add_argument("--json", action="store_true", help="print figures as JSON")
     bench = commands.add_parser("bench", help="milliseconds of the stage per 2500 x 2048 film")
@@ -61,7 +75,8 @@ def _films(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verifier-steps", type=int, default=1500)
     parser.add_argument("--classifier-steps", type=int, default=3000, help="of the classifier of findings, where they are labelled")
     parser.add_argument("--batch", type=int, default=16, help="patients per step")
-    parser.add_argument("--seed", type=int, default=1, help="of the split and of the training")
+    parser.add_argument("--seed", type=int, default=1, help="of the training")
+    parser.add_argument("--split-seed", type=int, default=1, help="of the split into training and test patients, where no pairs are given")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=2)
 
@@ -94,7 +109,7 @@ def _load(args: argparse.Namespace) -> tuple[Films, Split, list[tuple[str, str, 
     found = source.read_chestxray14(args.table, args.films) if args.table else source.read_folder(args.films)
     films = source.load(found, args.film_side, detector, args.cache or args.out / "cache")
     listed = source.read_pairs(args.pairs) if args.pairs else []
-    split = source.split_by_pairs(films, listed) if listed else source.split_patients(films, args.seed)
+    split = source.split_by_pairs(films, listed) if listed else source.split_patients(films, args.split_seed)
     several = sum(len(own) > 1 for own in films.by_patient().values())
     print(f"{len(films)} films of {len(set(films.patients))} patients, {several} with several; {len(split.test)} kept for the test")
     if not films.of(split.train).names or not films.of(split.test).names:
@@ -135,24 +150,27 @@ def _evaluate(args: argparse.Namespace, films: Films, split: Split, listed: list
     from radanon_node.training.biometrics import films as source
     from radanon_node.training.biometrics.evaluate import judge, table
     from radanon_node.training.biometrics.learn import device_of, train_classifier
+    from radanon_node.training.biometrics.views import VIEWS
 
     train, test = films.of(split.train), films.of(split.test)
-    pairs = source.listed_pairs(test, listed) if listed else source.pairs_of(test, args.seed)
+    pairs = source.listed_pairs(test, listed) if listed else source.pairs_of(test, args.split_seed)
     truth = [pair[2] for pair in pairs]
     if not any(truth) or all(truth):
         raise ConfigError("the test needs pairs of one patient and of two; too few patients have several films")
     print(f"{len(pairs)} pairs, {sum(truth)} of one patient")
     recipe, device = _recipe(args), device_of(args.device)
     classifier = train_classifier(train, recipe, device, _report) if train.findings is not None else None
-    verdicts, kept = [], args.out / "attackers"
-    methods = _methods(args)
+    verdicts, kept, view = [], args.out / "attackers", VIEWS.get(args.view)
+    methods = _methods(args, films, train, recipe, device, kept)
     for name, method in methods:
-        verdicts.append(judge(name, method, train, test, pairs, recipe, device, args.network_runs, classifier, _report, kept))
+        verdicts.append(
+            judge(name, method, train, test, pairs, recipe, device, args.network_runs, classifier, _report, kept, view, args.mismatched)
+        )
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "figures.json").write_text(json.dumps([verdict.figures() for verdict in verdicts], indent=1) + "\n")
     print(json.dumps([verdict.figures() for verdict in verdicts], indent=1) if args.json else table(verdicts))
     try:
-        from radanon_node.training.biometrics.evaluate import Deforming
+        from radanon_node.training.biometrics.methods import Deforming
         from radanon_node.training.biometrics.plots import draw_curves, draw_examples, draw_field
 
         drawn = [draw_curves(verdicts, pairs, args.out / "curves.png"), draw_examples(verdicts, args.out / "films.png")]
@@ -166,18 +184,26 @@ def _evaluate(args: argparse.Namespace, films: Films, split: Split, listed: list
     return EXIT_OK
 
 
-def _methods(args: argparse.Namespace) -> list[tuple[str, Method | None]]:
-    from radanon_node.training.biometrics.evaluate import dp_pix_method, learned_method, random_method
+def _methods(
+    args: argparse.Namespace, films: Films, train: Films, recipe: Recipe, device: torch.device, kept: Path
+) -> list[tuple[str, Method | None]]:
+    from radanon_node.training.biometrics.attackers import fresh_network
+    from radanon_node.training.biometrics.direct import direct_method
+    from radanon_node.training.biometrics.methods import dp_pix_method, learned_method, published_border, random_method
     from radanon_node.training.biometrics.train import load_generator
 
     methods: list[tuple[str, Method | None]] = [] if args.no_original else [("original", None)]
     methods += [(f"random field mu={mu:g}", random_method(mu)) for mu in args.random_mu]
     for folder in args.run:
-        net, recipe = load_generator(folder)
-        if recipe.kind == "flow":
-            methods += [(f"{folder.name} mu={mu:g}", learned_method(net, recipe, mu)) for mu in (recipe.mu, *args.also_mu)]
+        net, own = load_generator(folder)
+        if own.kind == "flow":
+            methods += [(f"{folder.name} mu={mu:g}", learned_method(net, own, mu, device)) for mu in (own.mu, *args.also_mu)]
         else:
-            methods.append((folder.name, learned_method(net, recipe)))
+            methods.append((folder.name, learned_method(net, own, None, device)))
+    for mu in args.direct_mu:
+        opponent = fresh_network(train, recipe, device, None, 0, kept)
+        methods.append((f"direct field mu={mu:g}", direct_method(films.pictures, [opponent], recipe.side, device, mu)))
+    methods += [("published border", published_border)] if args.published_border else []
     for text in args.dp_pix:
         try:
             grid, neighbours, epsilon = text.split(",")

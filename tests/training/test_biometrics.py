@@ -26,18 +26,13 @@ from radanon_node.training.biometrics.attackers import (  # noqa: E402
     registration_scores,
     same,
 )
-from radanon_node.training.biometrics.evaluate import (  # noqa: E402
-    Deforming,
-    dp_pix_method,
-    judge,
-    length_change,
-    random_method,
-    ssim,
-    table,
-)
-from radanon_node.training.biometrics.learn import Recipe, augmented, batches, train_verifier  # noqa: E402
+from radanon_node.training.biometrics.direct import direct_method, strongest_flows  # noqa: E402
+from radanon_node.training.biometrics.evaluate import judge, length_change, ssim, table  # noqa: E402
+from radanon_node.training.biometrics.learn import Recipe, augmented, batches, tensor, train_verifier  # noqa: E402
+from radanon_node.training.biometrics.methods import Deforming, dp_pix_method, published_border, random_method  # noqa: E402
 from radanon_node.training.biometrics.nets import UNet, Verifier  # noqa: E402
 from radanon_node.training.biometrics.train import export, train  # noqa: E402
+from radanon_node.training.biometrics.views import VIEWS, coarse, core, grays, rim, seen  # noqa: E402
 from radanon_node.training.biometrics.warp import warp  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -309,6 +304,66 @@ def test_an_evaluation_judges_with_and_without(loaded: source.Films) -> None:
     assert "keypoints" in text and "± " in text and text.count("\n") == 3
 
 
+def test_networks_trained_on_two_anonymised_films_are_judged_on_both_questions(loaded: source.Films, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    split = source.split_patients(loaded, 2)
+    known, judged = loaded.of(split.train), loaded.of(split.test)
+    pairs = source.pairs_of(judged, 1, per_patient=1, negatives=2)
+    hides = dp_pix_method(16, 1, 0.02)
+    verdict = judge("hidden", hides, known, judged, pairs, TINY, CPU, 1, kept=tmp_path, mismatched=True)
+    assert {"unaware", "network", "mismatched", "linkage"} < set(verdict.attacks)
+    assert len(list(tmp_path.glob("*.pt"))) == 3  # one network for both questions
+    assert not np.array_equal(verdict.scores["mismatched"], verdict.scores["linkage"])
+    assert "AUC linkage" in table([verdict])
+    # Neither tells what an attacker finds who knows the method and holds a real film.
+    plain = judge("hidden", hides, known, judged, pairs, TINY, CPU, 1, kept=tmp_path)
+    assert verdict.attacks["together"] == plain.attacks["together"]
+    assert verdict.ssim == plain.ssim
+
+
+def test_views_leave_one_kind_of_trace(loaded: source.Films) -> None:
+    film = loaded.pictures[0]
+    for name, view in VIEWS.items():
+        shown = view(film)
+        assert shown.shape == film.shape and shown.dtype == np.uint8, name
+        assert np.array_equal(film, loaded.pictures[0]), name
+    assert np.array_equal(coarse(film, 128), film)
+    assert np.array_equal(np.bincount(grays(film).ravel(), minlength=256), np.bincount(film.ravel(), minlength=256))
+    shuffled = np.random.default_rng(1).permutation(film.ravel()).reshape(film.shape)
+    assert np.array_equal(grays(shuffled), grays(film))
+    assert not rim(film)[20:-20, 20:-20].any() and np.array_equal(rim(film)[:10], film[:10])
+    other = film.copy()
+    other[:12] = 255 - other[:12]
+    assert np.array_equal(core(film), core(other))
+    assert np.array_equal(seen(loaded.pictures, None), loaded.pictures)
+    assert not seen(loaded.pictures, rim)[:, 64, 64].any()
+
+
+def test_the_published_code_draws_the_border_inwards_and_leaves_the_middle() -> None:
+    film = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    shown = published_border(film)
+    assert np.array_equal(shown[5:-5, 5:-5], film[5:-5, 5:-5])
+    assert shown[128, 0] > 40 and shown[128, 255] < 215
+
+
+def test_the_field_searched_for_a_film_leads_away_from_it(loaded: source.Films) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    net, side = Verifier(width=4).eval(), 32
+    x = tensor(loaded.pictures[:4], side, CPU)
+    flows = strongest_flows(x, [net], 0.1, steps=15)
+    assert flows.shape == (4, 2, side, side) and np.abs(flows).max() <= 1
+    with torch.no_grad():
+        own = net.embed(x)
+        found = (net.embed(warp(x, torch.from_numpy(flows), 0.1)) * own).sum(1)
+        drawn = (net.embed(warp(x, torch.rand(4, 2, side, side) * 2 - 1, 0.1)) * own).sum(1)
+    assert found.mean() < drawn.mean()
+    method = direct_method(loaded.pictures[:2], [net], side, CPU, 0.1, steps=1)
+    assert method(loaded.pictures[1]).shape == loaded.pictures[1].shape
+    with pytest.raises(KeyError):
+        method(loaded.pictures[5])
+
+
 def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = [
         "--films", str(folder), "--table", str(folder / "Data_Entry_2017.csv"), "--keep-markers", "--film-side", "32", "--side", "32",
@@ -326,6 +381,9 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     figures = json.loads((tmp_path / "figures" / "figures.json").read_text())
     assert [each["method"] for each in figures] == ["original", "run mu=0.01", "painted", "DP-Pix 8,1,0.1"]
     assert figures[0]["findings"]
+    more = ["--direct-mu", "0.02", "--published-border", "--mismatched", "--view", "coarse-8", "--network-runs", "1", "--no-original"]
+    assert main(["biometrics", "evaluate", *common, *more, "--out", str(tmp_path / "views")]) == 0
+    assert "direct field mu=0.02" in capsys.readouterr().out
     assert main(["biometrics", "evaluate", *common, "--dp-pix", "nonsense", "--out", str(tmp_path / "x")]) == 2
     if pytest.importorskip("matplotlib"):
         assert (tmp_path / "figures" / "curves.png").stat().st_size > 5000

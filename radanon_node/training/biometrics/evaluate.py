@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from radanon_node.biometrics.field import deform, displacement
-from radanon_node.biometrics.keyed import keyed_flow
-from radanon_node.biometrics.pixelise import pixelise
 from radanon_node.training.biometrics.attackers import (
     Metric,
     Pairs,
@@ -31,61 +27,11 @@ from radanon_node.training.biometrics.attackers import (
 )
 from radanon_node.training.biometrics.films import Films
 from radanon_node.training.biometrics.learn import Recipe, Report, batched, tensor
-from radanon_node.training.biometrics.nets import Classifier, UNet
+from radanon_node.training.biometrics.methods import Deforming, Method, Picture
+from radanon_node.training.biometrics.nets import Classifier, Verifier
+from radanon_node.training.biometrics.views import View, seen
 
-Picture: TypeAlias = NDArray[np.uint8]
-Method: TypeAlias = Callable[[Picture], Picture]
-"""A film, shape (side, side), to what is released of it."""
-
-
-@dataclass(frozen=True)
-class Deforming:
-    """A method that moves places, applied as the node does: the field at its own resolution, the film at full resolution.
-
-    Parameters
-    ----------
-    flow : callable
-        A film to its flow, float32 of shape (2, side, side) in -1..1.
-    mu : float
-    """
-
-    flow: Callable[[Picture], NDArray[np.float32]]
-    mu: float
-
-    def __call__(self, film: Picture) -> Picture:
-        return deform(film, self.moves(film))
-
-    def moves(self, film: Picture) -> NDArray[np.float32]:
-        """See ``field.displacement``."""
-        return displacement(self.flow(film), self.mu, *film.shape)
-
-
-def learned_method(net: UNet, recipe: Recipe, mu: float | None = None) -> Method:
-    """A trained generator, of either kind."""
-
-    def made(film: Picture) -> NDArray[np.float32]:
-        with torch.no_grad():
-            return np.asarray(net(tensor(film[None], recipe.side, torch.device("cpu")))[0].numpy(), np.float32)
-
-    def paint(film: Picture) -> Picture:
-        grown = cv2.resize(made(film)[0], film.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.clip(np.rint(grown * 255), 0, 255), np.uint8)
-
-    return Deforming(made, recipe.mu if mu is None else mu) if net.made == 2 else paint
-
-
-def random_method(mu: float) -> Method:
-    """A smooth random field, another one for each film: what the learned field has to be better than."""
-    return Deforming(lambda film: keyed_flow(hashlib.sha256(film.tobytes()).digest()), mu)
-
-
-def dp_pix_method(grid: int, neighbours: int, epsilon: float) -> Method:
-    """Differentially private pixelisation with the node's own code; the key is the film's hash."""
-
-    def method(film: Picture) -> Picture:
-        return pixelise(film, 0, 255, hashlib.sha256(film.tobytes()).digest(), grid, neighbours, epsilon)
-
-    return method
+_COLUMNS = ("keypoints", "registration", "metric", "unaware", "network", "mismatched", "linkage", "together")
 
 
 def ssim(first: Picture, second: Picture) -> float:
@@ -190,6 +136,8 @@ def judge(
     classifier: Classifier | None = None,
     report: Report | None = None,
     kept: Path | None = None,
+    view: View | None = None,
+    mismatched: bool = False,
 ) -> Verdict:
     """Attack a method with everything there is.
 
@@ -213,42 +161,58 @@ def judge(
     report : callable or None
     kept : Path or None
         Folder for trained attackers, so that an evaluation that was broken off goes on.
+    view : callable or None
+        What attackers see of each film, the released and the real ones, when they learn and when they are judged.
+    mismatched : bool
+        Also train Siamese networks on pairs of two anonymised films, as the paper's published code does. They are judged twice:
+        ``mismatched`` on the pairs of a released and a real film, of which they have seen none (the paper's figure), and ``linkage``
+        on pairs of two released films, for which they were made.
     """
 
     def say(**values: Any) -> None:
         if report is not None:
             report({"method": name, **values})
 
-    held = test.pictures
     concerned = sorted({a for a, _, _ in pairs})
-    released = held.copy()
+    released = test.pictures.copy()
     if method is not None:
-        for index in concerned:
-            released[index] = method(held[index])
-    own = train.pictures if method is None else np.stack([method(film) for film in train.pictures])
-    likeness = np.array([ssim(held[index], released[index]) for index in concerned])
+        for index in sorted({at for pair in pairs for at in pair[:2]}) if mismatched else concerned:
+            released[index] = method(test.pictures[index])
+    likeness = np.array([ssim(test.pictures[index], released[index]) for index in concerned])
     say(ssim=float(likeness.mean()))
     lengths = None
     if isinstance(method, Deforming):
-        lengths = float(np.mean([length_change(method.moves(held[index]), *held[index].shape) for index in concerned]))
+        lengths = float(np.mean([length_change(method.moves(film), *film.shape) for film in test.pictures[concerned]]))
+    examples = [(test.pictures[index], released[index]) for index in concerned[:4]]
+    findings = findings_auc(classifier, released, test, concerned, recipe, device)
+    known = Films(train.names, train.patients, seen(train.pictures, view), None)
+    prepared = None
+    if method is not None:
+        prepared = Films(train.names, train.patients, seen(np.stack([method(film) for film in train.pictures]), view), None)
+    held, released, own = seen(test.pictures, view), seen(released, view), (prepared or known).pictures
     scores: dict[str, Scores] = {}
     for attacker, find in (
         ("keypoints", lambda: keypoint_scores(released, held, pairs)),
         ("registration", lambda: registration_scores(released, held, pairs)),
-        ("metric", lambda: Metric().fit(own, train.pictures, train).scores(released, held, pairs)),
+        ("metric", lambda: Metric().fit(own, known.pictures, known).scores(released, held, pairs)),
     ):
         scores[attacker] = find()  # type: ignore[no-untyped-call]
         say(attacker=attacker, auc=auc(scores[attacker], same(pairs)))
     siamese: dict[str, list[Scores]] = {}
-    prepared = None if method is None else Films(train.names, train.patients, own, None)
-    for attacker, films in (("unaware", None), ("network", prepared)) if runs else ():
-        siamese[attacker] = []
-        for run in range(runs):
-            net = fresh_network(train, recipe, device, films, run, kept)
-            siamese[attacker].append(network_scores(net, released, held, pairs, recipe.side, device))
+
+    def attack(net: Verifier, run: int, targets: Mapping[str, NDArray[np.uint8]]) -> None:
+        for attacker, against in targets.items():
+            siamese.setdefault(attacker, []).append(network_scores(net, released, against, pairs, recipe.side, device))
             say(attacker=f"{attacker} {run + 1}", auc=auc(siamese[attacker][-1], same(pairs)))
-        scores[attacker] = together(siamese[attacker])
-    scores["together"] = together([found for attacker, found in scores.items() if attacker != "unaware"])
+
+    for run in range(runs):
+        attack(fresh_network(known, recipe, device, None, run, kept), run, {"unaware": held})
+        attack(fresh_network(known, recipe, device, prepared, run, kept), run, {"network": held})
+        if mismatched:
+            attack(fresh_network(prepared or known, recipe, device, None, run, kept), run, {"mismatched": held, "linkage": released})
+    scores |= {attacker: together(found) for attacker, found in siamese.items()}
+    aside = ("unaware", "mismatched", "linkage")  # they do not know the method, or answer another question
+    scores["together"] = together([found for attacker, found in scores.items() if attacker not in aside])
     attacks: dict[str, dict[str, Any]] = {}
     for attacker, each in scores.items():
         low, high = bootstrap(each, pairs, test.patients)
@@ -257,10 +221,7 @@ def judge(
         found = [auc(each, same(pairs)) for each in judged]
         # The mean over runs is the figure; the runs' common verdict, which is a little better, has the interval.
         attacks[attacker] |= {"runs": found, "mean": float(np.mean(found)), "sd": float(np.std(found))}
-    return Verdict(
-        name, (float(likeness.mean()), float(likeness.std())), attacks, findings_auc(classifier, released, test, concerned, recipe, device),
-        scores, [(held[index], released[index]) for index in concerned[:4]], lengths,
-    )  # fmt: skip
+    return Verdict(name, (float(likeness.mean()), float(likeness.std())), attacks, findings, scores, examples, lengths)
 
 
 def findings_auc(
@@ -280,7 +241,7 @@ def findings_auc(
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """Markdown: one row per method."""
-    attackers = [name for name in ("keypoints", "registration", "metric", "unaware", "network", "together") if name in verdicts[0].attacks]
+    attackers = [name for name in _COLUMNS if name in verdicts[0].attacks]
     labelled = any(verdict.findings for verdict in verdicts)
     head = ["method", "SSIM", "lengths", *(f"AUC {name}" for name in attackers), *(["AUC findings"] if labelled else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
