@@ -10,7 +10,16 @@ import os
 import select
 from contextlib import suppress
 from multiprocessing.reduction import DupFd
-from typing import Any
+from typing import Any, Protocol
+
+
+class Signal(Protocol):
+    """What `threading.Event` and `Bell` have in common."""
+
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
 
 
 class Bell:

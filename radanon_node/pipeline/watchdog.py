@@ -26,7 +26,7 @@ _GRACE_S = 30.0
 
 
 class Watchdog:
-    """One per worker process; used by its main thread.
+    """One per worker process. Claims are held and let go by any thread; work is watched of one at a time.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Watchdog:
     def __init__(self, ledger: Ledger, owner: str, lease: float, time_limit: float, leave: Callable[[int], None] = os._exit) -> None:
         self._ledger, self._owner, self._lease, self._time_limit, self._leave = ledger, owner, lease, time_limit, leave
         self._changed = threading.Condition()
-        self._items: Sequence[WorkItem] = ()
+        self._held: dict[int, WorkItem] = {}
         self._working: Sequence[WorkItem] = ()
         self._until = 0.0
         self._closed = False
@@ -59,29 +59,33 @@ class Watchdog:
             self._changed.notify()
         self._thread.join()
 
-    @contextmanager
-    def holding(self, items: Sequence[WorkItem]) -> Iterator[None]:
-        """While inside, the claims of `items` are renewed."""
-        self._set(items, ())
-        try:
-            yield
-        finally:
-            self._set((), ())
+    def hold(self, items: Sequence[WorkItem]) -> None:
+        """From now on the claims of `items` are renewed."""
+        with self._changed:
+            self._held.update({item.id: item for item in items})
+            self._changed.notify()
+
+    def let_go(self, items: Sequence[WorkItem]) -> None:
+        """They are renewed no more."""
+        with self._changed:
+            for item in items:
+                self._held.pop(item.id, None)
+            self._changed.notify()
 
     @contextmanager
     def working(self, batch: Sequence[WorkItem]) -> Iterator[None]:
         """While inside, at most the time limit may pass; `batch` are the items being cleaned."""
-        self._set(self._items, batch)
+        self._watch(batch)
         signal.setitimer(signal.ITIMER_REAL, self._time_limit + _GRACE_S)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._set(self._items, ())
+            self._watch(())
 
-    def _set(self, items: Sequence[WorkItem], working: Sequence[WorkItem]) -> None:
+    def _watch(self, working: Sequence[WorkItem]) -> None:
         with self._changed:
-            self._items, self._working = items, working
+            self._working = working
             self._until = time.monotonic() + self._time_limit
             self._changed.notify()
 
@@ -90,15 +94,15 @@ class Watchdog:
         while True:
             with self._changed:
                 now = time.monotonic()
-                if not self._items:
-                    self._changed.wait_for(lambda: self._closed or self._items)
+                if not (self._held or self._working):
+                    self._changed.wait_for(lambda: self._closed or self._held or self._working)
                     renewed = time.monotonic()
                 else:
                     next_at = renewed + self._lease / 3
                     self._changed.wait(max(0.01, (min(next_at, self._until) if self._working else next_at) - now))
                 if self._closed:
                     return
-                items, working, until = self._items, self._working, self._until
+                items, working, until = list(self._held.values()), self._working, self._until
             now = time.monotonic()
             if working and now >= until:
                 self._give_up(working)

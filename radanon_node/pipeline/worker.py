@@ -10,11 +10,12 @@ from pathlib import Path
 
 import structlog
 
+from radanon_node.bell import Signal
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
-from radanon_node.pipeline.loop import Signal, Worker
+from radanon_node.pipeline.loop import Worker
 from radanon_node.pipeline.observer import Observer
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
@@ -65,8 +66,7 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
 
     unobserved = copy.copy(tools)  # the models are shared
     unobserved.observer = None
-    worker = Worker(config, ledger, spool, owner, clean, lambda received, policy: clean_batch(received, policy, unobserved))
-    worker.stages = stages
+    worker = Worker(config, ledger, spool, owner, clean, lambda received, policy: clean_batch(received, policy, unobserved), stages)
     try:
         worker.run(stop, wake, released)
         observer.flush(force=True)

@@ -28,7 +28,7 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal, load_key
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival, Finished, ReleaseRecord
-from radanon_node.pipeline import loop, watchdog, worker
+from radanon_node.pipeline import closing, loop, watchdog, worker
 from radanon_node.pipeline.loop import Worker
 from radanon_node.pipeline.released import Released, digest_of
 from radanon_node.pipeline.tools import Policy
@@ -135,7 +135,8 @@ def events() -> Iterator[list[Any]]:
 
 @pytest.fixture
 def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> Iterator[Callable[..., Site]]:
-    monkeypatch.setattr(loop, "_backoff", lambda attempts: 0.0)
+    for module in (loop, closing):
+        monkeypatch.setattr(module, "backoff", lambda attempts: 0.0)
     made: list[Site] = []
 
     def make(**worker_settings: Any) -> Site:
@@ -323,7 +324,8 @@ def test_past_the_time_limit_the_process_leaves(site: Site, bodies: list[bytes],
     dog = Watchdog(site.ledger, "worker", 60, 0.05, leave=lambda code: (left.append(code), gone.set())[0])
     site.admit(*bodies)
     items = site.ledger.claim("worker", 16, 60)
-    with dog.holding(items), dog.working(items):
+    dog.hold(items)
+    with dog.working(items):
         assert gone.wait(30)
     assert left == [EXIT_TIME_LIMIT]
     assert site.states() == states
