@@ -6,6 +6,7 @@ connectors loses its confidence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,10 @@ SIDE = 64
 BATCH = 4
 """Every call of the network has this many candidates (the rest is empty), so that no answer depends on its neighbours."""
 
+SHIFT = 4
+"""Figures of a shift, see `moved`."""
+
+_FARTHEST, _ROUNDING = 1.2, 0.001
 _SHARPEST = 160
 """Squares up to this many film pixels are cut from the film itself, larger ones from the reduced film that the detector saw."""
 
@@ -32,7 +37,10 @@ class Verifier(Protocol):
     """A loaded second stage."""
 
     def __call__(self, crops: NDArray[np.uint8], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of nothing and of each class, and the expected IoU, shape (n, 2 + classes), of `crops_of`'s arrays."""
+        """Probabilities of nothing and of each class, the expected IoU, and a shift where the network has learnt one.
+
+        Shape (n, 2 + classes) or (n, 6 + classes), of `crops_of`'s arrays.
+        """
 
 
 def _square(image: GrayFrame, box: tuple[float, float, float, float], side: float) -> tuple[GrayFrame, NDArray[np.uint8]]:
@@ -88,6 +96,28 @@ def crops_of(
     return crops, sizes
 
 
+def moved(box: Box, shift: NDArray[np.float32]) -> Box:
+    """Where the second stage says that the item's box is, in whole pixels that hold it.
+
+    Parameters
+    ----------
+    box : Box
+        The candidate that was looked at.
+    shift : ndarray of float32, shape (4,)
+        Of the centre, in widths and heights of the candidate, and logarithms of the ratio of the sides.
+
+    Returns
+    -------
+    Box
+    """
+    dx, dy, wider, higher = (float(v) for v in np.clip(shift, -_FARTHEST, _FARTHEST))
+    x, y = (box.x0 + box.x1) / 2 + dx * box.width, (box.y0 + box.y1) / 2 + dy * box.height
+    width, height = box.width * math.exp(wider) / 2, box.height * math.exp(higher) / 2
+    # A thousandth of a pixel is rounding, not ink.
+    low, high = (x - width + _ROUNDING, y - height + _ROUNDING), (x + width - _ROUNDING, y + height - _ROUNDING)
+    return Box(math.floor(low[0]), math.floor(low[1]), math.ceil(high[0]), math.ceil(high[1]))
+
+
 def in_batches(call: Verifier, crops: NDArray[np.uint8], sizes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """`call` on batches of always `BATCH` candidates; shape (n, `width`)."""
     out = np.zeros((len(crops), width), np.float32)
@@ -105,7 +135,8 @@ class OnnxVerifier:
     Parameters
     ----------
     path : Path
-        Inputs ``crops`` (uint8, (4, 4, 64, 64)) and ``sizes`` (float32, (4, 3)), output (4, 2 + classes).
+        Inputs ``crops`` (uint8, (4, 4, 64, 64)) and ``sizes`` (float32, (4, 3)), output (4, 6 + classes);
+        (4, 2 + classes) of a network that has learnt no shifts.
     classes : int
         Of the detector.
     threads : int
@@ -124,9 +155,9 @@ class OnnxVerifier:
             shape = self._session.get_outputs()[0].shape
         except Exception as error:  # noqa: BLE001 - the runtime raises its own, undocumented types
             raise ConfigError(f"worker.weights: {path.name} cannot be loaded: {type(error).__name__}") from None
-        if names != ["crops", "sizes"] or shape[-1] != 2 + classes:
+        if names != ["crops", "sizes"] or shape[-1] not in (2 + classes, 2 + classes + SHIFT):
             raise ConfigError(f"worker.weights: {path.name} is no second stage for {classes} classes")
-        self._width = 2 + classes
+        self._width = int(shape[-1])
 
     def __call__(self, crops: NDArray[np.uint8], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
         return in_batches(self._call, crops, sizes, self._width)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.verifier import in_batches
+from radanon_node.markers.verifier import SHIFT, in_batches
 
 
 def _conv(c1: int, c2: int, k: int, s: int) -> nn.Sequential:
@@ -38,7 +38,7 @@ def _tower(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 class VerifierNet(nn.Module):
-    """Two towers, one for the close view and one for the surroundings; logits of nothing and each class, and of the IoU.
+    """Two towers, one for the close view and one for the surroundings; logits of nothing and each class, of the IoU, and a shift.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class VerifierNet(nn.Module):
         self.classes = classes
         self.close, self.wide = _tower((24, 48, 96)), _tower((16, 32, 64))
         # As a convolution: a matrix product would add up in another order for another number of rows.
-        self.head = nn.Sequential(nn.Conv2d(2 * (96 + 64) + 3, 96, 1), nn.ReLU(inplace=True), nn.Conv2d(96, 2 + classes, 1))
+        self.head = nn.Sequential(nn.Conv2d(2 * (96 + 64) + 3, 96, 1), nn.ReLU(inplace=True), nn.Conv2d(96, 2 + classes + SHIFT, 1))
 
     def forward(self, crops: Tensor, sizes: Tensor) -> Tensor:
         """Logits.
@@ -63,7 +63,7 @@ class VerifierNet(nn.Module):
 
         Returns
         -------
-        Tensor, shape (N, 2 + classes)
+        Tensor, shape (N, 6 + classes)
         """
         dtype = cast(Tensor, self.head[0].weight).dtype
         x = crops.to(torch.float32) / 255
@@ -80,7 +80,7 @@ class VerifierNet(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """A network's logits as the node reads them: probabilities of nothing and each class, and the expected IoU."""
+    """A network's logits as the node reads them: probabilities of nothing and each class, the expected IoU, the shift."""
 
     def __init__(self, net: VerifierNet) -> None:
         super().__init__()
@@ -88,11 +88,12 @@ class Probabilities(nn.Module):
 
     def forward(self, crops: Tensor, sizes: Tensor) -> Tensor:
         logits = self.net(crops, sizes).float()
-        return torch.cat((logits[:, :-1].softmax(1), logits[:, -1:].sigmoid()), 1)
+        classes = 1 + self.net.classes
+        return torch.cat((logits[:, :classes].softmax(1), logits[:, classes : classes + 1].sigmoid(), logits[:, classes + 1 :]), 1)
 
 
 def build(state: Mapping[str, Tensor], classes: int) -> VerifierNet:
-    """The network with these weights, in evaluation mode.
+    """The network with these weights, in evaluation mode; a network from before shifts were learnt moves no box.
 
     Raises
     ------
@@ -100,8 +101,12 @@ def build(state: Mapping[str, Tensor], classes: int) -> VerifierNet:
         They do not fit.
     """
     net = VerifierNet(classes)
+    held = {key: (value.float() if value.is_floating_point() else value) for key, value in state.items()}
+    for key in ("head.2.weight", "head.2.bias"):
+        if key in held and len(held[key]) == 2 + classes:
+            held[key] = torch.cat((held[key], torch.zeros(SHIFT, *held[key].shape[1:])))
     try:
-        net.load_state_dict({key: (value.float() if value.is_floating_point() else value) for key, value in state.items()})
+        net.load_state_dict(held)
     except RuntimeError:
         raise ConfigError("weights: the second stage in the checkpoint does not fit this version") from None
     return net.eval()
@@ -118,7 +123,7 @@ class TorchVerifier:
 
     def __init__(self, net: VerifierNet, device: torch.device) -> None:
         self._net = Probabilities(net).eval().to(device)
-        self._device, self._width = device, 2 + net.classes
+        self._device, self._width = device, 2 + net.classes + SHIFT
 
     def __call__(self, crops: NDArray[np.uint8], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
         return in_batches(self._call, crops, sizes, self._width)

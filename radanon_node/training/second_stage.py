@@ -29,12 +29,14 @@ _UNSEEN = 0.4
 _ANEW = 50
 
 
-def _augmented(crops: Tensor, sizes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _augmented(crops: Tensor, sizes: Tensor, shifts: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A batch turned, mirrored, brightened: all of it alike for the geometry, each by itself for the exposure."""
     turns = int(rng.integers(0, 4)) if rng.random() < 0.4 else 0
     x = torch.rot90(crops, turns, (2, 3))
+    for _ in range(turns):  # counter-clockwise, y downwards
+        shifts = torch.stack((shifts[:, 1], -shifts[:, 0], shifts[:, 3], shifts[:, 2]), 1)
     if rng.random() < 0.4:
-        x = x.flip(3)
+        x, shifts = x.flip(3), torch.cat((-shifts[:, :1], shifts[:, 1:]), 1)
     if turns % 2:
         sizes = torch.stack((sizes[:, 1], sizes[:, 0], -sizes[:, 2]), 1)
     n = len(x)
@@ -46,19 +48,20 @@ def _augmented(crops: Tensor, sizes: Tensor, rng: np.random.Generator) -> tuple[
     pictures = ((pictures**gamma - 0.5) * gain + 0.5 + shift + torch.randn(pictures.shape) * grain).clamp(0, 1)
     x = x.clone()
     x[:, (0, 2)] = (pictures * 255).round().to(torch.uint8)
-    return x, sizes + torch.from_numpy(rng.normal(0, 0.05, (n, 1)).astype(np.float32))
+    return x, sizes + torch.from_numpy(rng.normal(0, 0.05, (n, 1)).astype(np.float32)), shifts
 
 
-def _loss(logits: Tensor, labels: Tensor, overlap: Tensor, smoothing: float) -> Tensor:
-    known = labels != UNKNOWN
-    loss = F.cross_entropy(logits[known, :-1], labels[known], label_smoothing=smoothing)
-    told = overlap >= 0
-    return loss + 0.5 * F.binary_cross_entropy_with_logits(logits[told, -1], overlap[told])
+def _loss(logits: Tensor, labels: Tensor, overlap: Tensor, shifts: Tensor, smoothing: float) -> Tensor:
+    known, classes = labels != UNKNOWN, 1 + len(CLASSES)
+    loss = F.cross_entropy(logits[known, :classes], labels[known], label_smoothing=smoothing)
+    told, near = overlap >= 0, ~shifts[:, 0].isnan()
+    loss = loss + 0.5 * F.binary_cross_entropy_with_logits(logits[told, classes], overlap[told])
+    return loss + 4 * F.smooth_l1_loss(logits[near, classes + 1 :], shifts[near], beta=0.1) if bool(near.any()) else loss
 
 
 def _wrong(logits: Tensor, labels: Tensor) -> NDArray[np.float32]:
     """How sure the network is of the opposite: of a marker where there is none, of nothing where there is one."""
-    nothing = logits[:, :-1].softmax(1)[:, 0]
+    nothing = logits[:, : 1 + len(CLASSES)].softmax(1)[:, 0]
     return np.asarray(torch.where(labels == 0, 1 - nothing, torch.where(labels > 0, nothing, 0.1)).numpy(), np.float32)
 
 
@@ -124,10 +127,12 @@ def train_verifier(
         warm = min(1.0, (step + 1) / min(100, steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
-        crops, sizes = _augmented(torch.from_numpy(candidates.crops[chosen]), torch.from_numpy(candidates.sizes[chosen]), rng)
+        crops, sizes, shifts = _augmented(
+            *(torch.from_numpy(v[chosen]) for v in (candidates.crops, candidates.sizes, candidates.shifts)), rng
+        )
         logits = net(crops, sizes)
         labels = torch.from_numpy(candidates.labels[chosen])
-        loss = _loss(logits, labels, torch.from_numpy(candidates.overlap[chosen]), smoothing)
+        loss = _loss(logits, labels, torch.from_numpy(candidates.overlap[chosen]), shifts, smoothing)
         hardness[chosen] = _wrong(logits.detach(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -20,6 +20,8 @@ UNKNOWN = -100
 _FLOOR = 0.01
 # On films that nobody labelled from scratch, what the detector is that sure of and no label names may be a marker that was missed.
 _DOUBTFUL = 0.3
+# A candidate that overlaps an item so much is told where the item's box is.
+_NEAR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +36,15 @@ class Candidates:
         0 nothing, 1 + class of the item it lies on, or `UNKNOWN`.
     overlap : ndarray of float32, shape (n,)
         IoU with that item, -1 where unknown.
+    shifts : ndarray of float32, shape (n, 4)
+        From the candidate to that item's box, as `markers.verifier.moved` takes it; nan where they hardly overlap.
     """
 
     crops: NDArray[np.uint8]
     sizes: NDArray[np.float32]
     labels: NDArray[np.int64]
     overlap: NDArray[np.float32]
+    shifts: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +57,7 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
         np.concatenate([p.sizes for p in parts]),
         np.concatenate([p.labels for p in parts]),
         np.concatenate([p.overlap for p in parts]),
+        np.concatenate([p.shifts for p in parts]),
     )
 
 
@@ -71,6 +77,26 @@ def truth(box: Box, items: Sequence[Item]) -> tuple[int, float]:
     if touched < 0.1 and best[0] < 0.1:
         return 0, 0.0
     return UNKNOWN, -1.0 if doubtful else best[0]
+
+
+def shift_to(box: Box, items: Sequence[Item]) -> tuple[float, float, float, float]:
+    """From a candidate to the item that it covers best: centre in widths and heights, logarithms of the ratio of the sides."""
+    best: tuple[float, Item | None] = (0.0, None)
+    for i in items:
+        shared = max(min(box.x1, i.x1) - max(box.x0, i.x0), 0) * max(min(box.y1, i.y1) - max(box.y0, i.y0), 0)
+        iou = shared / max(box.area + (i.x1 - i.x0) * (i.y1 - i.y0) - shared, 1)
+        if i.label >= 0 and iou > best[0]:
+            best = (iou, i)
+    iou, item = best
+    if item is None or iou < _NEAR:
+        return (math.nan,) * 4
+    width, height = box.width, box.height
+    return (
+        ((item.x0 + item.x1) - (box.x0 + box.x1)) / 2 / width,
+        ((item.y0 + item.y1) - (box.y0 + box.y1)) / 2 / height,
+        math.log((item.x1 - item.x0) / width),
+        math.log((item.y1 - item.y0) / height),
+    )
 
 
 def _jittered(item: Item, rng: np.random.Generator) -> Box:
@@ -99,7 +125,8 @@ def _of_frame(
                 chosen.append(box)
                 found.append(truth(box, items))
     crops, sizes = crops_of(frame, chosen, unit)
-    return Candidates(crops, sizes, np.array([f[0] for f in found], np.int64), np.array([f[1] for f in found], np.float32))
+    shifts = np.array([shift_to(box, items) for box in chosen], np.float32).reshape(-1, 4)
+    return Candidates(crops, sizes, np.array([f[0] for f in found], np.int64), np.array([f[1] for f in found], np.float32), shifts)
 
 
 def from_films(detector: MarkerDetector, films: Sequence[LabelledFilm], jitter: int = 3, seed: int = 1) -> Candidates:

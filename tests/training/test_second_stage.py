@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from radanon_node.markers.checkpoint import read_checkpoint  # noqa: E402
 from radanon_node.markers.detector import MarkerDetector  # noqa: E402
-from radanon_node.markers.verifier import SIDE  # noqa: E402
+from radanon_node.markers.verifier import SIDE, crops_of, moved  # noqa: E402
 from radanon_node.markers.verifier_net import TorchVerifier  # noqa: E402
 from radanon_node.markers.yolov5 import YoloV5  # noqa: E402
 from radanon_node.pipeline.types import Box  # noqa: E402
@@ -21,8 +21,8 @@ from radanon_node.training.export import digest, export  # noqa: E402
 from radanon_node.training.films import LabelledFilm  # noqa: E402
 from radanon_node.training.finetune import finetune  # noqa: E402
 from radanon_node.training.samples import Mix, Samples  # noqa: E402
-from radanon_node.training.second_stage import fit, shares, train_verifier  # noqa: E402
-from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_films, from_samples, truth  # noqa: E402
+from radanon_node.training.second_stage import _augmented, fit, shares, train_verifier  # noqa: E402
+from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_films, from_samples, shift_to, truth  # noqa: E402
 from radanon_node.training.synth.film import Item  # noqa: E402
 
 _ITEMS = [Item(10, 10, 30, 40, 0), Item(100, 100, 200, 120, 1), Item(300, 300, 330, 330, -1)]
@@ -46,13 +46,37 @@ def test_an_unlearnable_item_leaves_the_overlap_unknown() -> None:
     assert truth(Box(295, 295, 325, 325), _ITEMS)[1] == -1
 
 
+def test_the_shift_that_is_learnt_brings_a_candidate_to_its_item() -> None:
+    assert moved(Box(8, 14, 33, 44), np.array(shift_to(Box(8, 14, 33, 44), _ITEMS), np.float32)) == Box(10, 10, 30, 40)
+    assert np.isnan(shift_to(Box(60, 60, 80, 80), _ITEMS)).all()
+    assert np.isnan(shift_to(Box(300, 300, 330, 330), _ITEMS)).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_turned_candidate_is_told_the_turned_shift(seed: int) -> None:
+    """What the shift points to in the close view is the item's box, however the batch is turned."""
+    frame = np.full((200, 200), 20, np.uint8)
+    frame[70:110, 80:100] = 250
+    box, items = Box(74, 60, 104, 104), [Item(80, 70, 100, 110, 0)]
+    crops, sizes = crops_of(frame, [box], 1.0)
+    shifts = torch.tensor([shift_to(box, items)])
+    turned, _, told = _augmented(torch.from_numpy(crops), torch.from_numpy(sizes), shifts, np.random.default_rng(seed))
+    rows, columns = np.nonzero(turned[0, 1].numpy() > 0)
+    place = Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    there = moved(place, told[0].numpy())
+    rows, columns = np.nonzero(turned[0, 0].numpy() > 140)
+    seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    np.testing.assert_allclose((there.x0, there.y0, there.x1, there.y1), seen, atol=2)
+
+
 def _toy(count: int) -> Candidates:
     """Rings are letters, plain noise is nothing."""
     rng = np.random.default_rng(0)
     crops, labels = rng.integers(60, 100, (count, 4, SIDE, SIDE), np.uint8), np.arange(count) % 2
     for number in np.flatnonzero(labels):
         cv2.circle(crops[number, 0], (32, 32), int(rng.integers(10, 25)), 220, 3)
-    return Candidates(crops, np.zeros((count, 3), np.float32), labels.astype(np.int64), labels.astype(np.float32))
+    shifts = np.where(labels[:, None] > 0, np.float32(0.2), np.float32(np.nan)).repeat(4, 1)
+    return Candidates(crops, np.zeros((count, 3), np.float32), labels.astype(np.int64), labels.astype(np.float32), shifts)
 
 
 def test_it_learns_to_tell_rings_from_noise() -> None:
