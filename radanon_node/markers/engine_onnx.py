@@ -40,7 +40,7 @@ class OnnxEngine:
             raise ConfigError(f"worker.weights: {path.name} cannot be loaded: {type(error).__name__}") from None
         if len(source.shape) != 4 or source.shape[1] not in (1, 3):
             raise ConfigError(f"worker.weights: {path.name} does not take gray or colour pictures")
-        self.verifier_sha256: str = self._session.get_modelmeta().custom_metadata_map.get(VERIFIER_KEY, "")
+        self.verifier_sha256: str = self._session.metadata.get(VERIFIER_KEY, "")
         self._input = source.name
         self._channels = int(source.shape[1])
         self._fixed = source.shape[0] if isinstance(source.shape[0], int) else None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.onnx_session import open_session
+from radanon_node.onnx_session import Network, open_session
 
 
-def open_packaged(path: Path, what: str, **stated: object) -> Any:
+def open_packaged(path: Path, what: str, **stated: object) -> Network:
     """Open a packaged network on one thread: the same order of sums gives the same verdict everywhere.
 
     Parameters

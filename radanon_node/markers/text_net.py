@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError, HoldInstance, Reason
-from radanon_node.onnx_session import open_session
+from radanon_node.onnx_session import Network, open_session
 from radanon_node.pipeline.types import GrayFrame
 
 DETECTION = ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f")
@@ -55,17 +54,12 @@ def model_file(name: str, sha256: str) -> Path:
     return path
 
 
-def _session(path: Path, threads: int) -> Any:
-    # Some channels of the detection net underflow to denormal numbers, which made it 3.5 times slower on the CPUs measured.
-    return open_session(str(path), threads, set_denormal_as_zero="1")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TextNets:
     """Both networks, loaded; `digest` names them in receipts."""
 
-    detection: Any
-    recognition: Any
+    detection: Network
+    recognition: Network
     characters: tuple[str, ...]
     digest: str
 
@@ -78,9 +72,9 @@ class TextNets:
         ConfigError
             See `model_file`.
         """
-        detection = _session(model_file(*DETECTION), threads)
-        recognition = _session(model_file(*RECOGNITION), threads)
-        listed = recognition.get_modelmeta().custom_metadata_map["character"].split("\n")
+        detection = open_session(str(model_file(*DETECTION)), threads)
+        recognition = open_session(str(model_file(*RECOGNITION)), threads)
+        listed = recognition.metadata["character"].split("\n")
         # CTC: class 0 is the blank, the last one the space (PaddleOCR's CTCLabelDecode).
         classes = recognition.get_outputs()[0].shape[-1]
         characters = ("", *listed, " ")[:classes]
