@@ -21,6 +21,7 @@ from radanon_node.ledger.turns import Rounds
 from radanon_node.ledger.types import Admission, Arrival, State
 
 _RACES = 5
+_READMITTED = 100  # in one transaction
 
 
 class Admissions(Database):
@@ -76,16 +77,26 @@ class Admissions(Database):
         -------
         set of str
             Those that a row stands for now. The others were never acknowledged.
+
+        Raises
+        ------
+        LedgerUnavailable
+            Nothing is decided about files that have no row yet.
+        StorageError
+            The same: one of them cannot be read.
         """
-        found = []
-        for name in names:
-            with self.spool.open(name) as opened:
-                arrival = self.seal.records.read(name, opened.data)
-            if arrival is not None:
-                self.admit([arrival])
+        found: set[str] = set()
+        for start in range(0, len(names), _READMITTED):
+            arrivals = list(filter(None, map(self._recorded, names[start:start + _READMITTED])))
+            if arrivals:
+                self.admit(arrivals, urgent=False)
                 point("sweep.after_readmit")
-                found.append(name)
-        return set(found)
+                found.update(arrival.file for arrival in arrivals)
+        return found
+
+    def _recorded(self, name: str) -> Arrival | None:
+        with self.spool.open(name) as opened:
+            return self.seal.records.read(name, opened.data)
 
     def _insert(self, arrivals: Sequence[Arrival], urgent: bool = True) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
