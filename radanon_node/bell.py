@@ -45,6 +45,10 @@ class Bell:
         with suppress(BlockingIOError):  # rung 2**64 times: it rings
             os.eventfd_write(self._fd, 1)
 
+    def ring(self) -> None:
+        """As `set`."""
+        self.set()
+
     def clear(self) -> None:
         """Silence it."""
         with suppress(BlockingIOError):  # it was silent
@@ -90,7 +94,7 @@ class EchoBell(Bell):
         self.echo.set()
 
     def ring(self) -> None:
-        """Ring without the echo."""
+        """As `set`, but without the echo."""
         super().set()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -36,7 +36,8 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.wire import Wire
 from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
-from radanon_node.roles import sender_main, web_main, worker_main
+from radanon_node.roles import web_main, worker_main
+from radanon_node.sending import add_senders
 from radanon_node.settings import Config
 from radanon_node.stages import forget_dead
 
@@ -218,7 +219,7 @@ class Node:
             for index in range(worker_count(self.config)):
                 children.add(f"worker-{index + 1}", worker_main)
         if "sender" in self.roles:
-            children.add("sender", sender_main)
+            add_senders(children, self.config, wake)
         if "web" in self.roles and self.config.web.enabled:
             children.add("web", web_main)
         return children

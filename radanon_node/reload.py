@@ -20,8 +20,8 @@ from radanon_node.settings import Config
 from radanon_node.settings_values import Settings
 
 RESTART_ONLY = (
-    "node.data_dir", "node.key_file", "listener.host", "listener.port", "listener.processes", "worker.processes", "ledger", "web.enabled",
-    "web.host", "web.port",
+    "node.data_dir", "node.key_file", "listener.host", "listener.port", "listener.processes", "worker.processes",
+    "sender.processes", "ledger", "web.enabled", "web.host", "web.port",
 )  # fmt: skip
 """Keys (or whole sections) that only a restart changes: what is open, bound or divided among the processes."""
 

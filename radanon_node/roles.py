@@ -10,7 +10,9 @@ from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file
 
 if TYPE_CHECKING:
+    from radanon_node.bell import Bell
     from radanon_node.network.acceptors import Link
+    from radanon_node.network.share import Share
 
 
 def acceptor_main(link: Link, owner: str, config: Config, wake: Wakeups) -> None:
@@ -37,13 +39,13 @@ def worker_main(owner: str, config: Config, wake: Wakeups) -> None:
     run_worker(config, owner, wake.stop, wake.received, wake.released)
 
 
-def sender_main(owner: str, config: Config, wake: Wakeups) -> None:
-    """The sender process."""
+def sender_main(share: Share, bell: Bell, owner: str, config: Config, wake: Wakeups) -> None:
+    """A process that sends its share; `bell` wakes it."""
     from radanon_node.network.sender import Sender
     from radanon_node.node import open_store
 
     ledger, spool = open_store(config)
-    Sender(config, ledger, spool, ledger.seal, wake.released, owner).run(wake.stop)
+    Sender(config, ledger, spool, ledger.seal, bell, owner, share).run(wake.stop)
 
 
 def web_main(owner: str, config: Config, wake: Wakeups) -> None:

@@ -142,6 +142,17 @@ class WorkerSettings(Settings):
         return self
 
 
+class SenderSettings(Settings):
+    processes: int | Literal["auto"] = Field("auto", description="Processes that send and divide the destinations' associations among them; "
+                                             "auto = one per four cores, at most eight.")
+
+    @model_validator(mode="after")
+    def _count(self) -> SenderSettings:
+        if isinstance(self.processes, int) and not 1 <= self.processes <= 32:
+            raise ValueError("processes: must be auto or 1..32")
+        return self
+
+
 class S3Settings(Settings):
     endpoint: str | None = Field(None, pattern=r"^https?://[^/]+/?$", description="https://HOST:PORT of an S3-compatible store; null = Amazon's.")
     region: str = Field("us-east-1", description="Its region; most other stores than Amazon's take any.")
@@ -246,6 +257,7 @@ class Config(Settings):
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    sender: SenderSettings = Field(default_factory=SenderSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

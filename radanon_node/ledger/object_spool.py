@@ -93,7 +93,7 @@ class ObjectSpool(Spool):
             raise
         return names
 
-    def open(self, name: str) -> SpoolFile:
+    def open(self, name: str, whole: bool = False) -> SpoolFile:
         self._path(name)
         size, data = self._store.get(name)
         if data is not None:

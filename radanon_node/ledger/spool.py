@@ -34,6 +34,7 @@ __all__ = ["Incoming", "Spool", "SpoolFile"]
 _NAME = re.compile(r"(in|out)/[0-9a-f]{16}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 _FREE_CACHED_S = 0.25
 _HELPERS = 8
+_WHOLE = 64 * 2**20
 
 
 class Spool:
@@ -168,12 +169,25 @@ class Spool:
                 wait([self._pool.submit(together.wait) for _ in range(_HELPERS)])
             return self._pool
 
-    def open(self, name: str) -> SpoolFile:
-        """Map a file; StorageError if it is not there or cannot be read."""
-        with storage_errors("read"), self._path(name).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return SpoolFile(b"")
-            return SpoolFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    def open(self, name: str, whole: bool = False) -> SpoolFile:
+        """Map a file; StorageError if it is not there or cannot be read.
+
+        Parameters
+        ----------
+        whole : bool
+            All of it is going to be read: its pages are mapped at once and not one by one as they are touched, which takes a third of
+            the time of a digest. Not done for files above 64 MiB, which might not fit into memory beside others.
+        """
+        with storage_errors("read"):
+            fd = os.open(self._checked(name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(fd).st_size
+                if size == 0:
+                    return SpoolFile(b"")
+                populate = mmap.MAP_POPULATE if whole and size <= _WHOLE else 0
+                return SpoolFile(mmap.mmap(fd, size, mmap.MAP_SHARED | populate, mmap.PROT_READ))
+            finally:
+                os.close(fd)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
@@ -292,9 +306,12 @@ class Spool:
             self._lanes = {}
 
     def _path(self, name: str) -> Path:
+        return Path(self._checked(name))
+
+    def _checked(self, name: str) -> str:
         if not _NAME.fullmatch(name):
             raise StorageError("spool: not a name of this spool")
-        return self._root / name
+        return f"{self._root}/{name}"
 
     def _create(self, kind: str, count: int = 1) -> list[Incoming]:
         """New empty files, all in one folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from radanon_node.ledger.types import DeliveryItem
 
@@ -33,9 +33,16 @@ class Claims:
 
 
 class Bell:
-    """Wakes one idle lane per ring; a ring that nobody waits for is kept for the next who does."""
+    """Wakes one idle lane per ring; a ring that nobody waits for is kept for the next who does.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    elsewhere : callable, optional
+        Wakes the lanes that the destination has in other processes.
+    """
+
+    def __init__(self, elsewhere: Callable[[], None] = lambda: None) -> None:
+        self._elsewhere = elsewhere
         self._changed = threading.Condition()
         self._rung = False
         self._closed = False
@@ -50,6 +57,11 @@ class Bell:
         with self._changed:
             self._rung = True
             self._changed.notify()
+
+    def call(self) -> None:
+        """There is more than the caller can take: wake one here and one in each other process."""
+        self.ring()
+        self._elsewhere()
 
     def close(self) -> None:
         """The lanes are to end."""

@@ -37,11 +37,16 @@ class Health:
         Called with (up, why) when it goes up or down; not under the lock.
     clock : callable
         Seconds, monotonic.
+    helping : bool
+        The lanes help those of another process, which says whether the destination is up: one that gets no association is left out for
+        a while, and nothing is told.
     """
 
     def __init__(
-        self, settings: DestinationSettings, on_change: Callable[[bool, str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, settings: DestinationSettings, on_change: Callable[[bool, str], None], clock: Callable[[], float] = time.monotonic,
+        helping: bool = False,
+    ) -> None:  # fmt: skip
+        self._helping = helping
         self._settings = settings
         self._on_change = on_change
         self._clock = clock
@@ -62,8 +67,9 @@ class Health:
         Whoever was permitted anything must report back: `good`, `trouble` or `nothing`.
         """
         with self._lock:
-            if self._up:
-                return batch if self._left_out.get(threading.get_ident(), 0.0) <= self._clock() else 0
+            left_out = self._left_out.get(threading.get_ident(), 0.0) > self._clock()
+            if self._up or (self._helping and left_out):
+                return 0 if left_out else batch
             if self._prober is not None or self._clock() < self._not_before:
                 return 0
             self._prober = threading.get_ident()
@@ -89,13 +95,14 @@ class Health:
             changed = not self._up
             self._up, self._failures, self._prober, self._not_before = True, 0, None, 0.0
             self._good_at = self._clock()
-        if changed:
+        if changed and not self._helping:
             self._on_change(True, "")
 
     def surplus(self) -> bool:
         """The calling lane got no association: is it one too many? It is then left out for a while; else that is `trouble`."""
         with self._lock:
-            if not self._up or self._busy == 0 or self._clock() - self._good_at > _RECENT_S:
+            alone = not self._up or self._busy == 0 or self._clock() - self._good_at > _RECENT_S
+            if alone and not self._helping:
                 return False
             self._left_out[threading.get_ident()] = self._clock() + _LEFT_OUT_S
             return True
@@ -137,7 +144,7 @@ class Health:
                 self._up = False
                 self._not_before = self._clock() + backoff(self._settings, self._failures - (0 if whole else TROUBLES - 1))
             down, changed = not self._up, was_up is not False and self._up is False
-        if changed:
+        if changed and not self._helping:
             self._on_change(False, why)
         return down
 

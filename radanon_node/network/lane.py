@@ -23,6 +23,7 @@ from radanon_node.network.commitments import Commitments, awaits_commitment
 from radanon_node.network.courier import Courier, FolderCourier, NetworkCourier
 from radanon_node.network.health import Health, backoff
 from radanon_node.network.schedule import Schedule
+from radanon_node.network.share import Share
 from radanon_node.pipeline.released import Released
 from radanon_node.settings import Config
 from radanon_node.stages import Stages
@@ -89,8 +90,8 @@ class Lane:
         self._batch = BATCH
 
     @classmethod
-    def group(cls, name: str, services: Services, bell: Bell) -> list[Lane]:
-        """All lanes of a destination: as many as it takes associations, one for a folder."""
+    def group(cls, name: str, services: Services, bell: Bell, share: Share) -> list[Lane]:
+        """The lanes that a process has of a destination, which has as many as it takes associations, one for a folder."""
         settings = services.config.destinations[name]
 
         def on_change(up: bool, why: str) -> None:
@@ -101,10 +102,11 @@ class Lane:
             except LedgerUnavailable:
                 _log.warning("destination state not recorded: ledger unavailable", destination=name)
 
-        health = Health(settings, on_change)
         count = 1 if settings.directory else settings.max_associations
+        numbers = share.lanes(name, count)
+        health = Health(settings, on_change, helping=0 not in numbers)
         schedule = Schedule(name, settings, services.config.node.time_zone, services.ledger)
-        return [cls(name, services, health, schedule, bell, first=number == 0) for number in range(count)]
+        return [cls(name, services, health, schedule, bell, first=number == 0) for number in numbers]
 
     def run(self) -> None:
         """Deliver until the bell is closed."""
@@ -157,7 +159,7 @@ class Lane:
             self._schedule.claimed(items)
             point("sender.after_claim")
             if len(items) == permitted >= BATCH:
-                self._bell.ring()  # there is more than one lane's worth
+                self._bell.call()  # there is more than one lane's worth
             self._books.open(items)
             try:
                 self._books.write_beside()  # what the last batch has come to, while this one is sent
@@ -198,7 +200,7 @@ class Lane:
                       destination=self._name, delivered=tally["delivered"] + tally["sent"], retried=tally["retry"] + tally["rejected"],
                       failed=tally["failed"], bytes=sent_bytes, seconds=round(time.monotonic() - started, 3))
         if tally["delivered"] + tally["sent"] and len(items) < BATCH:
-            self._bell.ring()  # a probe went well: there may be more
+            self._bell.call()  # a probe went well: there may be more
 
     def _results_of(self, items: Sequence[DeliveryItem]) -> Iterator[DeliveryResult]:
         """Deliver one after the other; ends early when the destination is down or the sender stops."""
@@ -250,7 +252,7 @@ class Lane:
                 yield item, None, DeliveryFailed("the attempts are used up")
                 continue
             try:
-                file = self._services.spool.open(item.release.file)
+                file = self._services.spool.open(item.release.file, whole=True)
                 # The mapping is given back with its last reference.
                 yield item, Released.reopen(item.release, file.data, self._services.seal), None
             except (HoldInstance, StorageError) as error:

@@ -17,10 +17,10 @@ import os
 import secrets
 import threading
 import time
-from typing import Protocol
 
 import structlog
 
+from radanon_node.bell import Signal
 from radanon_node.errors import LedgerUnavailable
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
@@ -28,6 +28,7 @@ from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryResult
 from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.lane import LEASE_S, Lane, Services
+from radanon_node.network.share import Share
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file
 
@@ -37,18 +38,12 @@ _POLL_S = 0.5
 _RENEW_S = LEASE_S / 4
 _AFTER_CUT_S = 5.0
 _FINISHING = 0.7  # of the time to drain
-
-
-class Event(Protocol):
-    """`threading.Event` or `multiprocessing.Event`."""
-
-    def is_set(self) -> bool: ...
-    def clear(self) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
+ALL = Share()
+"""The share of a process that sends alone."""
 
 
 class Sender:
-    """All destinations of a node.
+    """All destinations of a node, or one process's share of their associations.
 
     Parameters
     ----------
@@ -57,10 +52,12 @@ class Sender:
     spool : Spool
     seal : Seal
         Checks that the verifier released what is to be sent.
-    wake : Event
+    wake : Signal
         Set by whoever has released something; without it the sender looks once a second.
     owner : str, optional
         Name of this process's life in the ledger, for `Ledger.give_back`; made up if not given.
+    share : Share
+        Which part, where several processes send. The first of them is the one that others wake, and it wakes the rest.
 
     Raises
     ------
@@ -68,18 +65,19 @@ class Sender:
         A destination's TLS files or transfer syntaxes cannot be used.
     """
 
-    def __init__(self, config: Config, ledger: Ledger, spool: Spool, seal: Seal, wake: Event, owner: str = "") -> None:
+    def __init__(self, config: Config, ledger: Ledger, spool: Spool, seal: Seal, wake: Signal, owner: str = "",
+                 share: Share = ALL) -> None:
         self.owner = owner or f"sender-{os.getpid()}-{secrets.token_hex(4)}"
         self._config = config
         self._ledger = ledger
         self._wake = wake
         self._claims = Claims()
         self._stages = Stages(stage_file(config.node.data_dir, self.owner))
-        self._groups = [
-            _Group(name, Services(config, ledger, spool, seal, self.owner, self._claims, self._stages)) for name in config.destinations
-        ]
+        self._share = share
+        services = Services(config, ledger, spool, seal, self.owner, self._claims, self._stages)
+        self._groups = [_Group(name, services, share) for name in config.destinations]
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Signal) -> None:
         """Deliver until `stop` is set, then finish what is being sent within ``node.drain_timeout`` and return."""
         for group in self._groups:
             group.start()
@@ -89,6 +87,8 @@ class Sender:
                 self._wake.clear()
                 for group in self._groups:
                     group.nudge()
+                if self._share.index == 0:
+                    self._share.call()
             else:
                 self._stages.write()
             if time.monotonic() - renewed >= _RENEW_S:
@@ -124,11 +124,11 @@ class Sender:
 
 
 class _Group:
-    """One destination: its lanes, as many as it takes associations."""
+    """One destination: the lanes that this process has of it."""
 
-    def __init__(self, name: str, services: Services) -> None:
-        self._bell = Bell()
-        self._lanes = Lane.group(name, services, self._bell)
+    def __init__(self, name: str, services: Services, share: Share) -> None:
+        self._bell = Bell(share.call)
+        self._lanes = Lane.group(name, services, self._bell, share)
         self._threads = [threading.Thread(target=lane.run, name=f"{name}-{number}", daemon=True) for number, lane in enumerate(self._lanes)]
 
     def start(self) -> None:

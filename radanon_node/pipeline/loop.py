@@ -158,7 +158,7 @@ class Worker:
             opened: list[tuple[WorkItem, SpoolFile]] = []
             for item in items:
                 try:
-                    opened.append((item, stack.enter_context(self._spool.open(item.file))))
+                    opened.append((item, stack.enter_context(self._spool.open(item.file, whole=True))))
                 except StorageError as error:
                     outcomes.append(self._not_now(item, error, counted=self._is_gone(item.file)))
             ready: list[Ready] = []
