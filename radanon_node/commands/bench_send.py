@@ -1,39 +1,57 @@
 """``radanon bench send``: the sender beside DCMTK's storescu, into the same storescp, in interleaved runs.
 
 The sender does its whole work: claims from the ledger, checks seal and digest of every file, sends, writes the outcome down durably.
-storescu sends the same files from a folder, with Nagle's algorithm off, as many processes as the sender has associations.
+storescu sends the same files from a folder, with Nagle's algorithm off, as many processes as there are associations.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import structlog
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import generate_uid
 
 from radanon_node import config as configuration
-from radanon_node.commands.bench_peers import CT_BYTES, DX_BYTES, Case, Films, Runs, footer, free_port, program, report, storescu, table
+from radanon_node.bell import Bell
+from radanon_node.commands.bench_peers import (
+    CT_BYTES,
+    DX_BYTES,
+    START_S,
+    Case,
+    Films,
+    Runs,
+    footer,
+    free_port,
+    program,
+    report,
+    storescu,
+    table,
+)  # fmt: skip
 from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival, DeliveryItem, DeliveryOutcome, DeliveryResult, ReleasedItem, ReleaseRecord
 from radanon_node.network.sender import Sender
+from radanon_node.network.share import Share, shares
 from radanon_node.pipeline.released import digest_of
+from radanon_node.settings import Config
 
 _KEY = bytes(32)
-_OURS, _PEER = "radanon sender", "DCMTK storescu"
+_OURS, _DIVIDED, _PEER = "radanon sender", "radanon sender, a process per association", "DCMTK storescu"
 _LIMIT_S = 300.0
 
 
@@ -46,45 +64,86 @@ def cases(quick: bool) -> list[Case]:
 
 
 class _Counting(Ledger):
-    """A ledger that says when so many deliveries are written down: asking it all the time would slow the sender beside it."""
+    """A ledger that says when all deliveries are written down: asking it all the time would slow the sender beside it."""
 
-    def expect(self, count: int) -> threading.Event:
-        self._missing, self._done = count, threading.Event()
-        return self._done
+    def expect(self, missing: Any, done: Bell) -> None:
+        self._missing, self._done = missing, done
 
     def finish_deliveries(self, results: Sequence[DeliveryResult | tuple[DeliveryItem, DeliveryOutcome, float, str]]) -> list[int]:
         lost = super().finish_deliveries(results)
-        self._missing -= sum(result[1] == "delivered" for result in results)
-        if self._missing <= 0:
-            self._done.set()
+        with self._missing.get_lock():
+            self._missing.value -= sum(result[1] == "delivered" for result in results)
+            if self._missing.value <= 0:
+                self._done.set()
         return lost
 
 
-def _send_ours(folder: Path, case: Case, films: Films, port: int) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _Bells:
+    """Between the benchmark and a process that sends."""
+
+    ready: Bell
+    go: Bell
+    done: Bell
+    stop: Bell
+
+
+def _sender(config: Config, share: Share, wake: Bell, missing: Any, bells: _Bells) -> None:
+    """A sender process."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    spool = Spool(config.spool_dir)
+    ledger = _Counting(config.ledger_url, _KEY, spool)
+    ledger.expect(missing, bells.done)
+    sender = Sender(config, ledger, spool, Seal(_KEY), wake, share=share)
+    bells.ready.set()
+    bells.go.wait()
+    sender.run(bells.stop)
+    ledger.close()
+    spool.close()
+
+
+def _send_ours(folder: Path, case: Case, films: Films, port: int, processes: int) -> tuple[float, float]:
     """Release the films into a fresh ledger, then time the sender alone: instances per second, ms of processor time per instance."""
     config = configuration.parse({
         "node": {"data_dir": str(folder)},
         "destinations": {"archive": {"host": "127.0.0.1", "port": port, "ae_title": "BENCH", "max_associations": case.associations}},
     })
     spool = Spool(config.spool_dir)
-    ledger = _Counting(config.ledger_url, _KEY, spool)
+    ledger = Ledger(config.ledger_url, _KEY, spool)
     try:
         count = _release(ledger, spool, films)
-        stop, done = threading.Event(), ledger.expect(count)
-        thread = threading.Thread(target=Sender(config, ledger, spool, Seal(_KEY), threading.Event()).run, args=(stop,))
-        begun, spent = time.perf_counter(), time.process_time()
-        thread.start()
-        try:
-            if not done.wait(_LIMIT_S):
-                raise ConfigError("bench: the sender does not end")
-            seconds, spent = time.perf_counter() - begun, time.process_time() - spent
-        finally:
-            stop.set()
-            thread.join()
     finally:
         ledger.close()
         spool.close()
+    context = multiprocessing.get_context("spawn")
+    missing, go, done, stop = context.Value("i", count), Bell(), Bell(), Bell()
+    running = []
+    try:
+        for share, wake in shares(processes, Bell()):
+            bells = _Bells(Bell(), go, done, stop)
+            running.append(context.Process(target=_sender, args=(config, share, wake, missing, bells), daemon=True))
+            running[-1].start()
+            if not bells.ready.wait(START_S):
+                raise ConfigError("bench: the sender does not start")
+        before, begun = _of_all(running), time.perf_counter()
+        go.set()
+        if not done.wait(_LIMIT_S):
+            raise ConfigError("bench: the sender does not end")
+        seconds, spent = time.perf_counter() - begun, _of_all(running) - before
+        stop.set()
+        for process in running:
+            process.join(_LIMIT_S)
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
     return count / seconds, 1000 * spent / count
+
+
+def _of_all(processes: Sequence[BaseProcess]) -> float:
+    """Seconds of processor time that they have had."""
+    times = [psutil.Process(process.pid).cpu_times() for process in processes]
+    return sum(each.user + each.system for each in times)
 
 
 def _release(ledger: Ledger, spool: Spool, films: Films) -> int:
@@ -130,8 +189,8 @@ def measure(quick: bool = False) -> dict[str, Any]:
         raise ConfigError("bench: storescp is not installed (apt install dcmtk)")
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     columns, load = cases(quick), [os.getloadavg()[0]]
-    runs: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _PEER)}
-    cpu: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _PEER)}
+    runs: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _DIVIDED, _PEER)}
+    cpu: Runs = {name: {case.name: [] for case in columns} for name in (_OURS, _DIVIDED, _PEER)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="radanon-bench-")))
         port = free_port()
@@ -141,8 +200,13 @@ def measure(quick: bool = False) -> dict[str, Any]:
             place.mkdir()
             films = Films(place, case)
             for repetition in range(1 if quick else 5):
-                figures = {_OURS: _send_ours(place / f"node-{repetition}", case, films, port)}
-                shutil.rmtree(place / f"node-{repetition}")
+                figures: dict[str, tuple[float, float]] = {}
+                for name, processes in ((_OURS, 1), (_DIVIDED, case.associations)):
+                    if name == _DIVIDED and processes == 1:
+                        figures[name] = figures[_OURS]  # it is the same
+                        continue
+                    figures[name] = _send_ours(place / "node", case, films, port, processes)
+                    shutil.rmtree(place / "node")
                 figures[_PEER] = _send_peer(case, films, port)
                 if quick or repetition:  # the first is the warm-up
                     for name, (figure, spent) in figures.items():

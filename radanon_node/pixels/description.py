@@ -139,11 +139,16 @@ def mismatch(what: str) -> HoldInstance:
 
 
 def _value(dataset: Dataset, keyword: str) -> object:
-    # Nearly always a single US (PS3.3 C.7.6.3): read without pydicom's way of converting, which takes ten times as long.
+    # Nearly always a single US or CS (PS3.3 C.7.6.3): read without pydicom's way of converting, which takes ten times as long.
     tag = _TAGS[keyword]
-    raw: Any = dataset.get_item(tag) if tag in dataset else None
-    if isinstance(raw, RawDataElement) and raw.VR in ("US", None) and raw.value and len(raw.value) == 2 and keyword in _NUMBERS:
-        return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+    if tag not in dataset:
+        return None
+    raw: Any = dataset.get_item(tag)
+    if isinstance(raw, RawDataElement) and raw.value:
+        if keyword in _NUMBERS and raw.VR in ("US", None) and len(raw.value) == 2:
+            return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+        if keyword == "PhotometricInterpretation" and raw.VR in ("CS", None) and raw.value.isascii() and b"\\" not in raw.value:
+            return raw.value.decode("ascii").rstrip("\0 ")
     try:
         return dataset.get(keyword)
     except Exception:  # noqa: BLE001  whatever pydicom's converters stumble over, the value is unusable
