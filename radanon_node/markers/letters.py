@@ -13,8 +13,8 @@ from radanon_node.markers.components import Component, Crop, How, components_of,
 from radanon_node.markers.finder import proposals
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.mark import Letter
-from radanon_node.markers.ocr import page, reader
-from radanon_node.markers.orientation import Upright, lead_over_rivals, tilt_of, turned, ways
+from radanon_node.markers.ocr import DIGITS, SPECKS, page, reader
+from radanon_node.markers.orientation import Upright, corner_of, lead_over_rivals, tilt_of, turned, ways
 from radanon_node.markers.pieces import cut_apart, cut_straight, joined_pieces
 from radanon_node.markers.surroundings import contains, contrast_of, fragment, in_company, isolated
 from radanon_node.pipeline.types import Box, GrayFrame
@@ -32,6 +32,10 @@ _SEVERAL, _SEVERAL_UNLIKE, _LIKE_NONE, _SURELY_SEVERAL = 0.9, 0.75, 0.07, 0.97
 _SURER = 0.08
 # A glyph that is hardly less like a rival (a 7 for an L) must be surer than others.
 _CLEAR, _SURE_IF_CLOSE, _VERY_SURE = 0.1, 0.84, 0.93
+# The strokes of a letter whose rivals have acute corners meet at so many degrees at least.
+_CORNER = {"L": 73.0}
+# What an 8 is read as, whichever way it lies.
+_DIGIT_OR_B = DIGITS | {"B", "&"}
 # Ways whose likeness is this close to the best one are read too.
 _CLOSE = 0.15
 # Share of a letter that must lie in the detector's box: the rest of the crop belongs to something else.
@@ -39,9 +43,6 @@ _INSIDE = 0.7
 _MARGIN = 0.3
 # A box of which the letter fills so much on both sides is a letter's alone.
 _ALL = 0.6
-# Specks that Tesseract reads beside a glyph; a second letter is none.
-_SPECKS = ".,:;'`-_|~ "
-_DIGITS = frozenset("0123456789B&")
 
 
 def find_letter(
@@ -151,7 +152,7 @@ def _unless_digit(candidates: list[Candidate], joined: Component) -> list[Candid
     """No part of an 8 is an R, though the glyph net, which knows no digits, takes an 8 for several characters."""
     if candidates and classify_all_ways(normalise(joined.mask))[-1] < _SURELY_SEVERAL:
         level = turned(joined.mask, tilt_of(joined.mask))
-        if any(reader()(page(np.rot90(level, quarter)), word=False).strip(_SPECKS) in _DIGITS for quarter in range(4)):
+        if any(reader()(page(np.rot90(level, quarter)), word=False).strip(SPECKS) in _DIGIT_OR_B for quarter in range(4)):
             return []
     return candidates
 
@@ -160,6 +161,9 @@ def _trimmed(candidate: Candidate, crop: Crop) -> Candidate:
     """The part of a doubtful letter that is far more surely one: without an initial that its outline could be stretched to."""
     whole = candidate.component
     if whole.cut or candidate.likelihood >= _SURE_CUT:
+        return candidate
+    # A hook cut off a J would leave an L.
+    if lead_over_rivals(ways(whole.glyph, candidate.letter), candidate.letter) <= 0:
         return candidate
     parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if _rules(part, whole)]
     better = tightest(parts, [CLASSES.index(candidate.letter)], max(_SURE_CUT, candidate.likelihood + _SURER))
@@ -184,6 +188,8 @@ def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
 
 def read_of(candidate: Candidate) -> Upright | None:
     """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
+    if corner_of(candidate.component.glyph) < _CORNER.get(candidate.letter, 0.0):
+        return None
     looks = ways(candidate.component.glyph, candidate.letter)
     lead = lead_over_rivals(looks, candidate.letter)
     if lead <= (0 if candidate.likelihood < _VERY_SURE else -_CLEAR):
@@ -194,7 +200,7 @@ def read_of(candidate: Candidate) -> Upright | None:
     for way in looks[:4]:
         if way.likeness < looks[0].likeness - _CLOSE:
             break
-        if reader()(page(way.mask), word=False).strip(_SPECKS) == candidate.letter:
+        if reader()(page(way.mask), word=False).strip(SPECKS) == candidate.letter:
             read.append(way)
             if len(read) == needed:
                 return read[0]

@@ -22,6 +22,9 @@ _TESSDATA = (
 _HEIGHT = 40
 _RIM = 16
 _SINGLE_CHARACTER, _SINGLE_WORD = 10, 8
+SPECKS = ".,:;'`-_|~ "
+"""What Tesseract reads into specks beside a glyph; a second letter is none."""
+DIGITS = frozenset("0123456789")
 
 
 class Reader(Protocol):

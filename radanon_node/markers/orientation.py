@@ -18,6 +18,9 @@ TEMPLATE_SIDE = 16
 _UPRIGHT_SIDE = 48
 RIVALS = {"L": "7JV1"}
 """Characters that are nearly a letter when they are turned or mirrored."""
+_CORNER_SIDE, _CORNER_BLUR, _CORNER_SPREAD = 72, 3.2, 4.0
+# Two directions of strokes are at least so many degrees apart; about each its mean is taken.
+_APART, _ABOUT = 25, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,45 @@ def tilt_of(mask: Mask) -> float:
     gradient = (dx + 1j * dy) ** 4
     total = (gradient / np.maximum(np.sqrt(np.abs(gradient)), 1e-9)).sum()
     return math.degrees(math.atan2(total.imag, total.real)) / 4
+
+
+def corner_of(mask: Mask) -> float:
+    """The angle at which a glyph's two strongest strokes meet, in degrees up to 90; 90 where they have one direction only.
+
+    An L has a right angle, a slanted one 78 degrees or more; the strokes of a 7 meet at 50 to 72, those of a V at less.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (rows, columns)
+        One glyph, however it lies.
+    """
+    scale = _CORNER_SIDE / max(mask.shape)
+    size = max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1)
+    large = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(np.pad(large, round(3 * _CORNER_BLUR)), (0, 0), _CORNER_BLUR)
+    dx, dy = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
+    angle = np.rad2deg(np.arctan2(dy, dx)).astype(np.int64) % 180
+    edges = np.bincount(angle.ravel(), weights=(dx**2 + dy**2).ravel(), minlength=180)
+    steps = np.arange(-12, 13)
+    kernel = np.exp(-0.5 * (steps / _CORNER_SPREAD) ** 2)
+    smooth = np.convolve(np.concatenate([edges[-12:], edges, edges[:12]]), kernel, "valid")
+    first = int(smooth.argmax())
+    peak = smooth >= np.max([np.roll(smooth, step) for step in range(-10, 11)], axis=0)
+    others = np.where(peak & (_between(np.arange(180), first) >= _APART), smooth, 0)
+    if not others.any():
+        return 90.0
+    means = []
+    for direction in (first, int(others.argmax())):
+        off = (np.arange(180) - direction + 90) % 180 - 90
+        weights = edges * (np.abs(off) <= _ABOUT)
+        means.append(direction + float((weights * off).sum() / max(float(weights.sum()), 1e-9)))
+    return float(_between(np.array(means[0]), means[1]))
+
+
+def _between(directions: NDArray[np.float64] | NDArray[np.int64], other: float) -> NDArray[np.float64]:
+    """Degrees between directions that are the same after half a turn."""
+    apart: NDArray[np.float64] = np.abs((directions - other + 90.0) % 180 - 90)
+    return apart
 
 
 def turned(mask: Mask, degrees: float, larger_side: int = _UPRIGHT_SIDE) -> Mask:

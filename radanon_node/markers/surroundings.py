@@ -12,6 +12,8 @@ from radanon_node.markers.components import Component, Crop, components_of, crop
 from radanon_node.markers.frames import frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, classify, normalise
 from radanon_node.markers.mark import Letter
+from radanon_node.markers.ocr import DIGITS, SPECKS, page, reader
+from radanon_node.markers.orientation import turned
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]
@@ -25,7 +27,7 @@ _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE, _NEAR_SURE, _NEAR = 0.88, 0.6, 0.25, 0.45
 # Rings and discs hang beside letters; a letter O is slimmer.
 _ROUND, _ACROSS = 1.22, 2.2
 _RINGLIKE = [CLASSES.index(letter) for letter in "OQ"]
-_NEIGHBOUR_GAP, _SECOND_GAP, _ROW = 0.8, 0.35, 0.7
+_NEIGHBOUR_GAP, _SECOND_GAP, _ROW, _SAME_ROW = 0.8, 0.35, 0.7, 0.3
 # Degrees that a ring's arc spans at least, its thickness in letter heights, and how much further its ends may be than its middle.
 _ARC, _ARC_STEP, _THIN, _CURVED = 75.0, 6.0, 0.25, 1.12
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
@@ -168,9 +170,19 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
         sure = 1 - likely[-1] - (likely[_RINGLIKE].sum() if is_round else 0)
         # What stands as near as the next letter of a word need not be a clear one.
         needed = _NEAR_SURE if _gap(own, component.box) <= _NEAR * height else _NEIGHBOUR_SURE
-        if sure > needed and (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
+        if sure <= needed and not _is_digit(own, component, letter, height):
+            continue
+        if (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
             return False
     return True
+
+
+def _is_digit(own: Box, component: Component, letter: Letter, height: float) -> bool:
+    """Is it a digit next to the letter in its row, as in a date? The glyph net knows none."""
+    if _gap(own, component.box) > _NEAR * height or _off_row(own, component.box, letter.turn) > _SAME_ROW * height:
+        return False
+    upright = turned(component.mask, letter.turn)
+    return any(reader()(page(way), word=False).strip(SPECKS) in DIGITS for way in (upright, upright[:, ::-1]))
 
 
 def _arc_around(own: Box, component: Component, height: float) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radanon_node.markers.orientation import tilt_of, turned, ways
+from radanon_node.markers.orientation import corner_of, tilt_of, turned, ways
 from tests.markers import drawn
 
 
@@ -30,3 +31,17 @@ def test_turning_back_and_forth_keeps_the_shape() -> None:
     mask = drawn.stencil("R", 48, 6)
     there = turned(mask, 30)
     assert abs(turned(there, -30).mean() - mask.mean()) < 0.08
+
+
+@settings(max_examples=50, deadline=None)
+@given(degrees=st.integers(0, 359), height=st.integers(24, 90), mirrored=st.booleans())
+def test_the_corner_of_an_l_is_right_and_that_of_a_seven_or_a_v_acute(degrees: int, height: int, mirrored: bool) -> None:
+    def corner(character: str) -> float:
+        return corner_of(drawn.turned(drawn.stencil(character, height, max(height // 9, 3)), degrees, mirrored))
+
+    assert corner("L") > 80
+    assert corner("7") < 73 and corner("V") < 73
+
+
+def test_a_single_stroke_has_no_corner() -> None:
+    assert corner_of(np.ones((60, 9), bool)) >= 80
