@@ -7,6 +7,9 @@ rounded to 1/32 pixel, so that tiny differences in the network's arithmetic betw
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -93,10 +96,28 @@ def deform(values: NDArray[Any], moves: NDArray[np.float32], nearest: bool = Fal
     return sample(values, grow(moves, *values.shape), nearest) if moves.any() else values.copy()
 
 
-def grow(moves: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Moves for each pixel of the film, float32 of shape (rows, columns, 2), from those at the network's resolution."""
+def grow(moves: NDArray[np.float32], rows: int, columns: int, room: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Moves for each pixel of the film, float32 of shape (rows, columns, 2), from those at the network's resolution; made in `room`."""
     # Half-pixel centres on both sides: a pixel of the network lies in the middle of the film's pixels it was averaged from.
-    return np.asarray(cv2.resize(moves, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.resize(moves, (columns, rows), dst=room, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+class Room(threading.local):
+    """Memory for the grown moves of one film at a time per thread: 40 MB asked for anew cost as much as filling them."""
+
+    def __init__(self) -> None:
+        self._free: NDArray[np.float32] | None = None
+
+    @contextmanager
+    def lent(self, rows: int, columns: int) -> Iterator[NDArray[np.float32]]:
+        """An array of shape (rows, columns, 2) with any content, until the block ends; one inside another gets its own."""
+        shape = (rows, columns, 2)
+        taken, self._free = self._free, None
+        room = taken if taken is not None and taken.shape == shape else np.empty(shape, np.float32)
+        try:
+            yield room
+        finally:
+            self._free = room
 
 
 def sample(values: NDArray[Any], grown: NDArray[np.float32], nearest: bool = False) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from radanon_node.biometrics.field import displacement, grow, sample
+from radanon_node.biometrics.field import Room, displacement, grow, sample
 from radanon_node.biometrics.generator import Generator
 from radanon_node.biometrics.keyed import keyed_flow
 from radanon_node.biometrics.pixelise import pixelise
@@ -24,11 +25,13 @@ from radanon_node.pixels.codec import Image
 from radanon_node.pixels.fill import Paint
 from radanon_node.pixels.redact import Redacted
 from radanon_node.pixels.rewrite import redacted_values, rewrite
-from radanon_node.pixels.view import views
+from radanon_node.pixels.view import main_view
 from radanon_node.settings_profile import BiometricsSettings
 
 KEYED_MU = 0.01
 """Of the field per patient where the settings name none: the paper's largest."""
+
+_ROOM = Room()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,12 +124,14 @@ class Anonymiser:
         HoldInstance
             As ``Image.frame`` and `rewrite`.
         """
-        made = rewrite(image, self.values(image, regions).values, "anonymised")
+        with self.computed(image, regions) as film:
+            made = rewrite(image, film.values, "anonymised")
         changes = made.changes | self._derivation([region.stamp.letter for region in regions if region.stamp is not None])
         return Redacted(made.pixels, made.transfer_syntax_uid, changes, made.method, made.digests)
 
-    def values(self, image: Image, regions: Sequence[Region]) -> Anonymised:
-        """The stored values that leave, computed from the received film."""
+    @contextmanager
+    def computed(self, image: Image, regions: Sequence[Region]) -> Iterator[Anonymised]:
+        """The stored values that leave, computed from the received film; ``moves`` are lent until the block ends."""
         values, areas, paint = redacted_values(image, regions)
         if self.settings.method == "dp_pix":
             told = image.description
@@ -134,12 +139,12 @@ class Anonymiser:
             key = self.keyed("dp_pix", f"{self.instance}\0{content}")
             settings = self.settings
             made = pixelise(values, told.low, told.high, key, settings.grid, settings.neighbours, settings.epsilon)
-            return Anonymised(made, areas, paint, None)
+            yield Anonymised(made, areas, paint, None)
+            return
         moves = self._moves(image, areas)
-        if not moves.any():
-            return Anonymised(values.copy(), areas, paint, np.zeros((*values.shape, 2), np.float32))
-        grown = grow(moves, *values.shape)
-        return Anonymised(sample(values, grown), areas, paint, grown)
+        with _ROOM.lent(*values.shape) as room:
+            grown = grow(moves, *values.shape, room=room)
+            yield Anonymised(sample(values, grown) if moves.any() else values.copy(), areas, paint, grown)
 
     def receipt(self) -> dict[str, Any]:
         """What was done, for the receipt."""
@@ -161,7 +166,7 @@ class Anonymiser:
             return displacement(keyed_flow(self.keyed("deformation", self.patient)), self.mu, image.rows, image.columns)
         if self.generator is None:
             raise HoldInstance(Reason.MODEL_MISSING, "biometrics: no weights of the deformation field are installed or named")
-        view = views(image, 0)[0]
+        view = main_view(image, 0)
         if areas:
             view = view.copy()
             view[touched(areas, image.rows, image.columns)] = 0  # the field is made from the film without its markers

@@ -53,7 +53,16 @@ def views(image: Image, index: int) -> list[GrayFrame]:
     return _gray(image, values)
 
 
-def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+def main_view(image: Image, index: int) -> GrayFrame:
+    """The first of `views` alone, without the search for what it hides."""
+    told = image.description
+    if image.samples == 3 or image.photometric == "PALETTE COLOR" or told.bits_allocated == 1:
+        return views(image, index)[0]
+    return _shown(image, image.frame(index))[0]
+
+
+def _shown(image: Image, values: NDArray[Any]) -> tuple[GrayFrame, float, float, float, float]:
+    """The main view of a gray frame; the stored values at which its ramp begins and ends; the least and greatest stored value."""
     told, dataset = image.description, image.instance.dataset
     padding = display.numbers(dataset, "PixelPaddingValue")
     least, low, high, most = display.percentiles(values, padding[0] if padding else None, (0, 0.1, 99.9, 100))
@@ -64,12 +73,14 @@ def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
         # A window that shows nothing of this frame is no window.
         if bounds is None or bounds[0] >= most or bounds[1] <= least:
             bounds = low, max(high, low + 1e-6)
-        found = [_ramped(image, values, *bounds, inverted)]
-        start, stop = bounds
-    else:
-        found = [_looked_up(values, table)]
-        start, stop = least, most
-    main = found[0]
+        return _ramped(image, values, *bounds, inverted), *bounds, least, most
+    return _looked_up(values, table), least, most, least, most
+
+
+def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
+    main, start, stop, least, most = _shown(image, values)
+    inverted = display.is_inverted(image.instance.dataset, image.photometric)
+    found = [main]
     white, black = (start, stop) if inverted else (stop, start)
     step = max(1, int((main.size / (1 << 18)) ** 0.5))
     sample, stored = main[::step, ::step], values[::step, ::step]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radanon_node.biometrics.field import deform, displacement, gaussian_kernel, smooth
+from radanon_node.biometrics.field import Room, deform, displacement, gaussian_kernel, grow, smooth
 
 RNG = np.random.default_rng(4)
 
@@ -90,3 +92,29 @@ def test_torch_and_the_node_deform_alike() -> None:
     in_torch = warp(torch.from_numpy(picture / np.float32(255))[None, None], torch.from_numpy(field)[None], 0.05)[0, 0].numpy() * 255
     in_node = deform(picture, displacement(field, 0.05, side, side))
     assert np.abs(in_torch - in_node).max() < 1.5
+
+
+def test_room_is_used_again_by_its_thread_and_never_by_two_at_once() -> None:
+    room = Room()
+    with room.lent(20, 30) as first, room.lent(20, 30) as second:
+        assert first.shape == second.shape == (20, 30, 2)
+        assert not np.shares_memory(first, second)
+    with room.lent(20, 30) as again:
+        assert np.shares_memory(again, first)
+        found: list[bool] = []
+
+        def elsewhere() -> None:
+            with room.lent(20, 30) as other:
+                found.append(np.shares_memory(other, again))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert found == [False]
+    with room.lent(5, 6) as other:
+        assert other.shape == (5, 6, 2)
+    moves = np.random.default_rng(1).random((8, 8, 2), np.float32)
+    with room.lent(40, 50) as lent:
+        lent[:] = np.nan
+        assert np.array_equal(grow(moves, 40, 50, lent), grow(moves, 40, 50))
+        assert np.shares_memory(grow(moves, 40, 50, lent), lent)

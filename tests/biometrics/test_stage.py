@@ -320,7 +320,8 @@ def test_the_verifier_computes_the_film_again(monkeypatch: pytest.MonkeyPatch) -
     def wrong(self: Anonymiser, image: Any, regions: Any) -> Any:
         from radanon_node.pixels.rewrite import rewrite
 
-        values = self.values(image, regions).values.copy()
+        with self.computed(image, regions) as made:
+            values = made.values.copy()
         values[300, 300] += 1
         return rewrite(image, values, "anonymised") if image.columns == 320 else right(self, image, regions)
 

@@ -12,11 +12,14 @@ from radanon_node.pixels.codec import open_image
 from radanon_node.pixels.fill import fill_values
 from radanon_node.pixels.instance import read_instance
 from radanon_node.pixels.picture import before_after_png
-from radanon_node.pixels.view import views
+from radanon_node.pixels.view import main_view, views
 
 
 def looked(kit, values, index=0, **options):
-    return views(open_image(read_instance(kit.build(values, **options))), index)
+    image = open_image(read_instance(kit.build(values, **options)))
+    found = views(image, index)
+    assert np.array_equal(main_view(image, index), found[0])
+    return found
 
 
 def ramp(rows=64, columns=256, top=4095):
