@@ -113,6 +113,16 @@ def test_names_cannot_leave_the_spool(spool: Spool, name: str) -> None:
             act(name)
 
 
+@pytest.mark.parametrize("size", [0, 1, 10_000, 70 * 2**20])
+def test_a_file_that_is_mapped_at_once_reads_the_same(spool: Spool, size: int) -> None:
+    name = spool.store_released(bytes(size))
+    for whole in (False, True):
+        with spool.open(name, whole) as opened:
+            assert len(opened.data) == size
+            assert not any(opened.data[start] for start in range(0, size, 4096))
+    spool.remove(name)
+
+
 def test_a_view_may_outlive_the_file_object(spool: Spool) -> None:
     opened = spool.open(spool.store_released(b"abc"))
     view = memoryview(opened.data)
