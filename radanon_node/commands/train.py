@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             films,
             args.out,
             windows=args.windows,
+            drawn_films=args.windows // 40,
             passes=args.passes,
             rate=args.rate,
             seed=args.seed,

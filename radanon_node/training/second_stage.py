@@ -20,7 +20,7 @@ from radanon_node.markers.verifier_net import VerifierNet, build
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix, Samples
-from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_films, from_samples, joined
+from radanon_node.training.second_stage_data import UNKNOWN, Candidates, from_drawn, from_films, from_samples, joined
 from radanon_node.training.synth.markers import CLASSES
 
 _WINDOW = 448
@@ -127,9 +127,8 @@ def train_verifier(
         warm = min(1.0, (step + 1) / min(100, steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
-        crops, sizes, shifts = _augmented(
-            *(torch.from_numpy(v[chosen]) for v in (candidates.crops, candidates.sizes, candidates.shifts)), rng
-        )
+        seen = [torch.from_numpy(values[chosen]) for values in (candidates.crops, candidates.sizes, candidates.shifts)]
+        crops, sizes, shifts = _augmented(seen[0], seen[1], seen[2], rng)
         logits = net(crops, sizes)
         labels = torch.from_numpy(candidates.labels[chosen])
         loss = _loss(logits, labels, torch.from_numpy(candidates.overlap[chosen]), shifts, smoothing)
@@ -178,6 +177,7 @@ def fit(
     threads: int = 2,
     long_side: int = 1024,
     mix: Mix | None = None,
+    drawn_films: int = 0,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
     """Train the second stage of a checkpoint, or go on with the one it holds.
@@ -200,6 +200,8 @@ def fit(
         Of the detector's input.
     mix : Mix or None
         Of the windows.
+    drawn_films : int
+        Whole drawn films whose candidates are learnt from too.
     report : callable or None
         Given lines of figures.
 
@@ -222,8 +224,9 @@ def fit(
         detector = MarkerDetector.load(onnx, digest(onnx), "cpu", threads)
         real = [from_films(detector, films, seed=seed)] if films else []
         chosen = mix or Mix(real=0.4 if films else 0.0, mosaic=0.1, empty=0.3, borrow=0.4)
-        drawn = from_samples(detector, Samples(films, seed + 1000, _WINDOW, chosen, long_side), 0, windows, seed=seed)
-    candidates, count = joined([*real, drawn]), sum(len(part) for part in real)
+        drawn = [from_samples(detector, Samples(films, seed + 1000, _WINDOW, chosen, long_side), 0, windows, seed=seed)]
+        drawn += [from_drawn(detector, drawn_films, seed)] if drawn_films else []
+    candidates, count = joined([*real, *drawn]), sum(len(part) for part in real)
     start = build(held.verifier, held.nc) if held.verifier else None
     net = train_verifier(candidates, passes=passes, start=start, rate=rate, real=count, seed=seed, threads=threads, report=report)
     out.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from radanon_node.markers.detector import MarkerDetector
 from radanon_node.markers.verifier import crops_of
 from radanon_node.pipeline.types import Box, GrayFrame
+from radanon_node.training.evaluate import drawn_subjects
 from radanon_node.training.films import LabelledFilm, read_image
 from radanon_node.training.samples import Samples, with_margin
 from radanon_node.training.synth.film import Item
 
 UNKNOWN = -100
 _FLOOR = 0.01
+# Of a drawn film at most so many candidates; its seeds are none that films are judged on.
+_MOST, _APART = 64, 31_000
 # On films that nobody labelled from scratch, what the detector is that sure of and no label names may be a marker that was missed.
 _DOUBTFUL = 0.3
 # A candidate that overlaps an item so much is told where the item's box is.
@@ -141,6 +144,16 @@ def from_films(detector: MarkerDetector, films: Sequence[LabelledFilm], jitter: 
         boxes = [(d.box, 0.0 if any(d.box.intersection(o).area > 0.3 * d.box.area for o in decoys) else d.confidence) for d in found]
         boxes += [(o.clipped(*image.shape), 0.0) for o in decoys]
         parts.append(_of_frame(image, boxes, items, max(image.shape) / 1024, bool(film.split), jitter, rng))
+    return joined(parts)
+
+
+def from_drawn(detector: MarkerDetector, count: int, seed: int = 1) -> Candidates:
+    """Candidates on whole drawn films: items as large, and surroundings as wide, as no window has them."""
+    parts, rng = [], np.random.default_rng((seed, 6))
+    for subject in drawn_subjects(count, _APART + seed):
+        items = [with_margin(i, subject.image.shape) for i in subject.items]
+        boxes = [(d.box, d.confidence) for d in detector.candidates([subject.image], _FLOOR)[0][:_MOST]]
+        parts.append(_of_frame(subject.image, boxes, items, max(subject.image.shape) / 1024, True, 1, rng))
     return joined(parts)
 
 

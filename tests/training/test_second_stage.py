@@ -132,7 +132,7 @@ def test_a_pair_is_trained_exported_and_tuned(checkpoint: Path, tmp_path: Path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second_stage, "_WINDOW", 128)
-        path = fit(checkpoint, _films(tmp_path, 1), tmp_path / "second", windows=3, passes=96, threads=1, long_side=256)
+        path = fit(checkpoint, _films(tmp_path, 1), tmp_path / "second", windows=3, passes=96, threads=1, long_side=256, drawn_films=1)
         assert read_checkpoint(path).verifier
         floors = {"side_letter": 0.11, "text": 0.12, "symbol": 0.13}
         base = export(path, tmp_path / "base", thresholds=floors, input_size=256)
