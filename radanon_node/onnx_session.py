@@ -85,10 +85,10 @@ def _float_mode(flush: bool) -> Iterator[None]:
     if library is None:
         yield
         return
-    before, inside = (ctypes.c_uint32 * _FENV_WORDS)(), (ctypes.c_uint32 * _FENV_WORDS)()
+    before = (ctypes.c_uint32 * _FENV_WORDS)()
     library.fegetenv(before)
     if flush:
-        inside[:] = before[:]
+        inside = (ctypes.c_uint32 * _FENV_WORDS).from_buffer_copy(before)
         inside[_MXCSR] |= _FLUSH
         library.fesetenv(inside)
     try:

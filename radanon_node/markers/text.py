@@ -165,6 +165,12 @@ def _detections(windows: Sequence[Sequence[tuple[Box, float]]]) -> list[Detectio
     return [Detection(box, Kind.TEXT, min(score, 1.0), Source.TEXT_MODEL) for box, score in _together(windows)]
 
 
+def whole_detections(found: Sequence[Detection], windows: Sequence[int]) -> list[Detection]:
+    """Detections of several windows (or several looks at one) put together: no line stands twice or in halves; in reading order."""
+    return _detections([[(one.box, one.confidence) for one, window in zip(found, windows) if window == number]
+                        for number in dict.fromkeys(windows)])
+
+
 def _has_edges(frame: GrayFrame, box: Box) -> bool:
     part = frame[box.y0:box.y1, box.x0:box.x1]
     steps = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) >= _SHARP

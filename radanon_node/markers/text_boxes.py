@@ -137,6 +137,31 @@ def busy_blocks(gray: GrayFrame, contrast: int) -> NDArray[np.bool_]:
     return cv2.dilate((span >= contrast).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
 
 
+MARK = 240
+"""Value of a marked pixel for `cell_shares`."""
+
+
+def cell_shares(marked: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
+    """Share of marked pixels per square cell.
+
+    Parameters
+    ----------
+    marked : ndarray of uint8, shape (rows, columns)
+        0 or `MARK`; both sides multiples of `cell`.
+    cell : int
+        A multiple of 4.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows / cell, columns / cell)
+    """
+    rows, columns = marked.shape
+    # Halving is the one reduction that is fast; means of four and of sixteen such values are whole numbers, so nothing is rounded.
+    half = cv2.resize(marked, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+    quarter = cv2.resize(half, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.resize(quarter, (columns // cell, rows // cell), interpolation=cv2.INTER_AREA) / np.float32(MARK), np.float32)
+
+
 def busy_parts(busy: NDArray[np.bool_], largest: int, gap: int = 2) -> list[Box]:
     """Rectangles of blocks that hold all busy ones: a recursive X-Y cut along empty bands at least `gap` blocks wide.
 

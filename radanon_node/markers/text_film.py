@@ -1,27 +1,37 @@
-"""Printed text on radiographs: searched at full resolution, but only where something crisp stands, and believed only if it can be read.
+"""Printed text on radiographs: searched only where something crisp stands, large print first, and believed only if it can be read.
 
 A film of 2500 x 2048 searched whole costs seconds, and nearly all of it is anatomy, which the plate has blurred over several pixels. Print
-has steps of one pixel, many of them: a map of such steps costs milliseconds and leaves a few per cent of the film to the net. What the
-net finds there counts if two characters or more are read, or if the marker detector sees something at the same place too.
+has steps of one pixel, many of them: a map of such steps costs milliseconds and leaves a few per cent of the film to the net. Of those
+the net sees a quarter of the size first, where that leaves characters large enough, then half of it, then all: each time only what the
+last look has not explained. What it finds counts if two characters or more are read, or if the marker detector sees something at the
+same place too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.text import TextDetector
-from radanon_node.markers.text_boxes import BLOCK, busy_parts
+from radanon_node.markers.text import TextDetector, whole_detections
+from radanon_node.markers.text_boxes import BLOCK, MARK, busy_parts, cell_shares
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind
 
 _STEP = 20
 """Gray levels between neighbours that make a step."""
 _DENSITY = 0.05
 """Share of a block's pixels with a step: letters have 0.08 to 0.3, a straight collimation edge 0.03."""
+_LEFT = 0.02
+"""The same beside a line that was found: the edge of a letter that its box leaves out is enough."""
 _LARGEST_PART = 32  # blocks
+_SHRINKS, _LEAST_SIDE = (4, 2), 600  # sizes looked at first, while the film's long side is still so many pixels
+_LEAST_LINE = 20  # pixels of a line's box at the size looked at; smaller ones are found and read more surely at the next
+_RIM = 3  # pixels that the steps of a line may lie beside its box, at full size
+_FLAT, _TRIM = 16, 3  # no step of so many gray levels: no ink; a box of a reduced look is trimmed by so many of its pixels at most
+_SPACE, _ALIKE = 1.0, 0.6  # heights of a line within which a character of so nearly its height belongs to it
 _CERTAIN, _LEAST_CHARACTERS = 0.7, 2
 _OVERLAP = 0.3  # of a text box under marker boxes that is evidence enough
 _REST = 0.5  # heights of a line: what is left of it beside a side letter is not worth a box below that
@@ -41,28 +51,39 @@ def crisp_blocks(view: GrayFrame) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (ceil(rows / 32), ceil(columns / 32))
     """
+    return _grown(_crisp(view, _DENSITY))
+
+
+def _grown(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+
+
+def _crisp(view: GrayFrame, density: float, known: Sequence[Box] = ()) -> NDArray[np.bool_]:
+    """Blocks with such a share of steps in both directions outside the boxes that are known."""
     rows, columns = view.shape
     shape = (-(-rows // BLOCK), -(-columns // BLOCK))
-    crisp = _crisp(view, BLOCK, shape)
+    crisp = _dense(view, BLOCK, shape, density, known)
     if min(rows, columns) >= 2 * BLOCK:
-        half = cv2.resize(view, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
-        crisp |= _crisp(np.asarray(half, np.uint8), BLOCK // 2, shape)
-    return cv2.dilate(crisp.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+        half = np.asarray(cv2.resize(view, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA), np.uint8)
+        known = [Box(box.x0 // 2, box.y0 // 2, -(-box.x1 // 2), -(-box.y1 // 2)) for box in known]
+        crisp |= _dense(half, BLOCK // 2, shape, density, known)
+    return crisp
 
 
-def _crisp(view: GrayFrame, cell: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    steps = np.zeros((shape[0] * cell, shape[1] * cell), np.uint8)
+def _dense(view: GrayFrame, cell: int, shape: tuple[int, int], density: float, known: Sequence[Box]) -> NDArray[np.bool_]:
+    steps = np.empty((shape[0] * cell, shape[1] * cell), np.uint8)
     rows, columns = min(view.shape[0], steps.shape[0]), min(view.shape[1], steps.shape[1])
     part = view[:rows, :columns]
-    across, down = cv2.absdiff(part[:, 1:], part[:, :-1]), cv2.absdiff(part[1:], part[:-1])
-    found = []
-    for edges, at in ((across, np.s_[:rows, 1:columns]), (down, np.s_[1:rows, :columns])):
-        steps[:] = 0
-        steps[at] = cv2.threshold(edges, _STEP - 1, 255, cv2.THRESH_BINARY)[1]
-        density = cv2.resize(steps, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-        found.append(np.asarray(density) >= _DENSITY * 255)
     # A straight edge has steps in one direction only, characters have both.
-    return np.asarray(found[0] & found[1], np.bool_)
+    crisp = np.ones(shape, np.bool_)
+    for own, other, at in ((part[:, 1:], part[:, :-1], np.s_[:rows, 1:columns]), (part[1:], part[:-1], np.s_[1:rows, :columns])):
+        steps[: at[0].start or 0], steps[rows:], steps[:, : at[1].start or 0], steps[:, columns:] = 0, 0, 0, 0
+        edges = cv2.absdiff(own, other, dst=steps[at])
+        cv2.threshold(edges, _STEP - 1, MARK, cv2.THRESH_BINARY, dst=edges)
+        for box in known:
+            steps[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)] = 0
+        crisp &= cell_shares(steps, cell) >= density
+    return crisp
 
 
 def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequence[Detection]) -> list[Detection]:
@@ -82,21 +103,95 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
         Kind ``TEXT``, source ``TEXT_MODEL``; lines that run over a side letter of `markers` are cut beside it: letters are the retention
         pass's business.
     """
-    rows, columns = view.shape
-    parts = busy_parts(crisp_blocks(view), _LARGEST_PART)
-    if not parts:
+    blocks = crisp_blocks(view)
+    if not blocks.any():
         return []
     detector = load()
-    found: list[Detection] = []
-    for part in parts:
-        window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(rows, columns)
-        found += detector.detect_window(view, window)
+    found = _search(view, detector, blocks)
     seen = [_under(one.box, markers) >= _OVERLAP for one in found]
-    doubtful = [one.box for one, sure in zip(found, seen) if not sure]
+    doubtful = [one.box for one, known in zip(found, seen) if not known]
     readings = iter(detector.read(view, doubtful) if doubtful else ())
-    believed = [one for one, sure in zip(found, seen) if sure or _is_text(*next(readings))]
+    sure = [known or _is_text(*next(readings)) for known in seen]
+    lines = [one.box for one, known in zip(found, sure) if known]
+    believed = [one for one, known in zip(found, sure) if known or any(_continues(one.box, line) for line in lines)]
     letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
     return [Detection(box, one.kind, one.confidence, one.source) for one in believed for box in _beside(one.box, letters)]
+
+
+def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) -> list[Detection]:
+    """What the net finds in some blocks, from coarse to fine."""
+    found: list[Detection] = []
+    looks: list[int] = []
+    for shrink in (*(shrink for shrink in _SHRINKS if max(view.shape) >= shrink * _LEAST_SIDE), 1):
+        reduced = view if shrink == 1 else _shrunk(view, shrink)
+        left = np.zeros_like(blocks)
+        for part in busy_parts(blocks, _LARGEST_PART):
+            window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
+            lines = detector.detect_window(reduced, _reduced(window, shrink, reduced.shape))
+            if shrink > 1:
+                lines = [_enlarged(view, one, shrink) for one in lines if min(one.box.width, one.box.height) >= _LEAST_LINE]
+            looks += [looks[-1] + 1 if looks else 0] * len(lines)
+            found += lines
+            if shrink > 1:
+                left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, [one.box for one in lines])
+        blocks = _grown(left) & blocks
+        if not blocks.any():
+            break
+    return whole_detections(found, looks)
+
+
+def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box]) -> NDArray[np.bool_]:
+    """Blocks of a window where something crisp stands that no line covers; with all of the lines that it stands beside.
+
+    A letter beside a line belongs to it: both are looked at again, together.
+    """
+    here = [Box(one.x0 - window.x0, one.y0 - window.y0, one.x1 - window.x0, one.y1 - window.y0) for one in lines]
+    left = _crisp(view[window.y0 : window.y1, window.x0 : window.x1], _LEFT if lines else _DENSITY, [box.grown(_RIM) for box in here])
+    for box in here if left.any() else ():
+        if left[_blocks_of(box.grown(min(box.width, box.height)))].any():
+            left[_blocks_of(box)] = True
+    return left
+
+
+def _blocks_of(box: Box) -> tuple[slice, slice]:
+    return (slice(max(box.y0 // BLOCK, 0), max(-(-box.y1 // BLOCK), 0)), slice(max(box.x0 // BLOCK, 0), max(-(-box.x1 // BLOCK), 0)))
+
+
+def _shrunk(view: GrayFrame, shrink: int) -> GrayFrame:
+    rows, columns = (side // shrink for side in view.shape)
+    return np.asarray(cv2.resize(view[: rows * shrink, : columns * shrink], (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _reduced(window: Box, shrink: int, shape: tuple[int, ...]) -> Box:
+    return Box(window.x0 // shrink, window.y0 // shrink, -(-window.x1 // shrink), -(-window.y1 // shrink)).clipped(shape[0], shape[1])
+
+
+def _enlarged(view: GrayFrame, one: Detection, shrink: int) -> Detection:
+    """A find of a reduced look in pixels of the film, without the flat ground that its coarse pixels hold around the line."""
+    box = Box(one.box.x0 * shrink, one.box.y0 * shrink, one.box.x1 * shrink, one.box.y1 * shrink).clipped(*view.shape)
+    part = view[box.y0 : box.y1, box.x0 : box.x1]
+    inky = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) >= _FLAT
+    most = _TRIM * shrink
+    (top, bottom), (left, right) = (_flat_ends(np.asarray(inky.any(axis=axis)), most) for axis in (1, 0))
+    return replace(one, box=Box(box.x0 + left, box.y0 + top, box.x1 - right, box.y1 - bottom))
+
+
+def _flat_ends(inky: NDArray[np.bool_], most: int) -> tuple[int, int]:
+    """How many entries without ink lie at either end, `most` of each at most; none where there is no ink at all."""
+    places = np.flatnonzero(inky)
+    if not len(places):
+        return 0, 0
+    return min(int(places[0]), most), min(len(inky) - 1 - int(places[-1]), most)
+
+
+def _continues(box: Box, line: Box) -> bool:
+    """Does it stand in a line, or shortly before or after it? A lone character there is a part of it: an initial after a name."""
+    height = min(line.width, line.height)
+    across = (box.x0, box.x1, line.x0, line.x1), (box.y0, box.y1, line.y0, line.y1)
+    along, beside = across if line.width >= line.height else across[::-1]
+    shared = min(beside[1], beside[3]) - max(beside[0], beside[2])
+    gap = max(along[0] - along[3], along[2] - along[1])
+    return shared >= _ALIKE * max(beside[1] - beside[0], height) and gap <= _SPACE * height
 
 
 def _is_text(text: str, confidence: float) -> bool:

@@ -84,6 +84,32 @@ def test_a_film_without_print_gets_no_box_and_loads_no_net() -> None:
     assert film_text(np.full((900, 700), 90, np.uint8), never, []) == [] and film_text(anatomy(1200, 1000, 4), never, []) == []
 
 
+def test_large_print_is_looked_at_small_and_small_print_at_full_size(detector: TextDetector) -> None:
+    film = anatomy(2500, 2048)
+    boxes = printed(film, ("Kazlauskiene Ruta", 200, 300, 80), ("1957 03 12", 1400, 900, 12), ("PORTABLE 14:30", 300, 1900, 36))
+    looks: list[tuple[int, Box]] = []
+
+    class Noting(TextDetector):
+        def detect_window(self, frame: GrayFrame, window: Box) -> list[Detection]:
+            looks.append((film.shape[0] // frame.shape[0], window))
+            return detector.detect_window(frame, window)
+
+        def read(self, frame: GrayFrame, boxes: Sequence[Box]) -> list[tuple[str, float]]:
+            return detector.read(frame, boxes)
+
+    lines = film_text(film, lambda: Noting.__new__(Noting), [])
+    assert all(covered(box, lines) for box in boxes)
+    assert sum(one.box.area for one in lines) < 2.2 * sum(box.grown(3).area for box in boxes)
+    full = [window for shrink, window in looks if shrink == 1]
+    assert any(window.intersection(boxes[1]).area == boxes[1].area for window in full), "small print was not looked at in full size"
+    assert not any(window.intersection(boxes[0]).area == boxes[0].area for window in full), "large print was"
+
+
+def test_an_initial_after_a_name_is_part_of_the_line() -> None:
+    name, initial, speck = Box(20, 40, 120, 60), Box(136, 41, 150, 60), Box(280, 40, 296, 60)
+    assert found(_Sees([name, initial, speck], [("PETRAUSKAS", 0.9), ("B", 0.9), ("B", 0.9)])) == [name, initial]
+
+
 class _Sees:
     """A text detector that finds given boxes and reads given texts."""
 
