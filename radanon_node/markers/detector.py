@@ -6,6 +6,7 @@ On a CPU it runs in ONNX Runtime, on CUDA in torch; both give the same boxes (te
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,17 +152,21 @@ class MarkerDetector:
     ) -> tuple[list[list[Detection]], list[tuple[GrayFrame, float]]]:
         """Candidates of each frame, and each frame as the network saw the whole of it with its scale."""
         assert self._weights is not None
+        whole = [place(Box(0, 0, frame.shape[1], frame.shape[0]), long_side, self._weights.stride) for frame in frames]
+        inputs = [letterbox(frame, where, self._weights.pad) for frame, where in zip(frames, whole)]
+        seen = self._run(inputs)
+        found = [self._merge(frame, [(where, raw)], floors) for frame, where, raw in zip(frames, whole, seen)]
+        # Where the whole-film look is sure of print, a second look would only find the same again, in pieces.
         jobs = [
-            (index, place(Box(0, 0, frame.shape[1], frame.shape[0]), long_side, self._weights.stride)) for index, frame in enumerate(frames)
+            (index, tile)
+            for index, (frame, where, items) in enumerate(zip(frames, whole, found))
+            for tile in tiles_of(frame, long_side, self._weights.stride, _sure_boxes(items, where.scale))
         ]
-        jobs += [(index, where) for index, frame in enumerate(frames) for where in tiles_of(frame, long_side, self._weights.stride)]
-        inputs = [letterbox(frames[index], where, self._weights.pad) for index, where in jobs]
-        rows = self._run(inputs)
-        found = [
-            self._merge(frame, [(where, raw) for (owner, where), raw in zip(jobs, rows) if owner == index], floors)
-            for index, frame in enumerate(frames)
-        ]
-        return found, [(unpadded(inputs[index], where), where.scale) for index, where in jobs[: len(frames)]]
+        rows = self._run([letterbox(frames[index], tile, self._weights.pad) for index, tile in jobs])
+        for index in dict.fromkeys(owner for owner, _ in jobs):
+            tiles = [(tile, raw) for (owner, tile), raw in zip(jobs, rows) if owner == index]
+            found[index] = self._merge(frames[index], [(whole[index], seen[index]), *tiles], floors)
+        return found, [(unpadded(inputs[index], where), where.scale) for index, where in enumerate(whole)]
 
     def _run(self, inputs: Sequence[GrayFrame]) -> list[NDArray[np.float32]]:
         assert self._engine is not None
@@ -242,6 +247,11 @@ def accepted(found: Sequence[Detection], floors: Mapping[str, float]) -> list[De
         if d.confidence >= floors[d.kind]
         or (d.confidence >= _LENIENT * floors[d.kind] and any(d.box.intersection(box).area >= _BESIDE * d.box.area for box in strong))
     ]
+
+
+def _sure_boxes(found: Sequence[Detection], scale: float) -> list[Box]:
+    """What a look at that scale is sure of, with the pixels that its boxes may be off."""
+    return [d.box.grown(math.ceil(2 / scale)) for d in found if d.confidence >= _SURE]
 
 
 def _without_twins(found: Sequence[Detection]) -> list[Detection]:

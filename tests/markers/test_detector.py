@@ -161,6 +161,17 @@ def test_small_print_on_a_large_film_gets_a_second_look_and_a_plain_film_does_no
     assert tiles_of(ramp[:1200, :1000], 1024, 32) == []
 
 
+def test_print_that_the_whole_film_look_is_sure_of_gets_no_second_look_but_what_its_box_leaves_out_does() -> None:
+    film = np.full((2500, 2048), 60, np.uint8)
+    for x, y in ((300, 400), (1400, 2200)):
+        cv2.putText(film, "DOE JANE 1971", (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1, 250, 2)
+    line = Box(290, 370, 540, 415)
+    (tile,) = tiles_of(film, 1024, 32, [line])
+    assert tile.window.intersection(line).height <= 0 and tile.window.y0 < 2170 and tile.window.y1 > 2200
+    half = Box(290, 370, 400, 415)
+    assert any(tile.window.x0 <= 400 and tile.window.x1 >= 530 and tile.window.y0 <= 380 for tile in tiles_of(film, 1024, 32, [half]))
+
+
 def test_a_tile_finds_what_the_whole_film_view_loses() -> None:
     frame = np.zeros((2048, 2048), np.uint8)
     for column in range(500, 620, 6):
