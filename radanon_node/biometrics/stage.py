@@ -142,8 +142,8 @@ class Anonymiser:
             yield Anonymised(made, areas, paint, None)
             return
         moves = self._moves(image, areas)
-        with _ROOM.lent(*values.shape) as room:
-            grown = grow(moves, *values.shape, room=room)
+        with _ROOM.lent(image.rows, image.columns) as room:
+            grown = grow(moves, image.rows, image.columns, room)
             yield Anonymised(sample(values, grown) if moves.any() else values.copy(), areas, paint, grown)
 
     def receipt(self) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> tuple[Films, Split, list[tuple[str, str, bool]]]:
     from radanon_node.markers.detector import MarkerDetector
+    from radanon_node.training.biometrics import collection
     from radanon_node.training.biometrics import films as source
 
     if args.film_side % args.side or args.side % 16:
@@ -106,9 +107,9 @@ def _load(args: argparse.Namespace) -> tuple[Films, Split, list[tuple[str, str, 
     detector = None if args.keep_markers else MarkerDetector.load(None, None, "cpu", args.threads)
     if detector is not None and not detector.model_hash:
         raise ConfigError("the packaged marker weights are not installed; --keep-markers trains on films with their markers")
-    found = source.read_chestxray14(args.table, args.films) if args.table else source.read_folder(args.films)
+    found = collection.read_chestxray14(args.table, args.films) if args.table else collection.read_folder(args.films)
     films = source.load(found, args.film_side, detector, args.cache or args.out / "cache")
-    listed = source.read_pairs(args.pairs) if args.pairs else []
+    listed = collection.read_pairs(args.pairs) if args.pairs else []
     split = source.split_by_pairs(films, listed) if listed else source.split_patients(films, args.split_seed)
     several = sum(len(own) > 1 for own in films.by_patient().values())
     print(f"{len(films)} films of {len(set(films.patients))} patients, {several} with several; {len(split.test)} kept for the test")

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from radanon_node.cli import main  # noqa: E402
 from radanon_node.errors import ConfigError  # noqa: E402
 from radanon_node.settings_profile import BiometricsSettings  # noqa: E402
-from radanon_node.training.biometrics import attackers, learn  # noqa: E402
+from radanon_node.training.biometrics import attackers, collection, learn  # noqa: E402
 from radanon_node.training.biometrics import films as source  # noqa: E402
 from radanon_node.training.biometrics.attackers import (  # noqa: E402
     Metric,
@@ -26,6 +26,7 @@ from radanon_node.training.biometrics.attackers import (  # noqa: E402
     registration_scores,
     same,
 )
+from radanon_node.training.biometrics.collection import FINDINGS  # noqa: E402
 from radanon_node.training.biometrics.direct import direct_method, strongest_flows  # noqa: E402
 from radanon_node.training.biometrics.evaluate import judge, length_change, ssim, table  # noqa: E402
 from radanon_node.training.biometrics.learn import Recipe, augmented, batches, tensor, train_verifier  # noqa: E402
@@ -75,27 +76,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> source.Films:
-    return source.load(source.read_folder(folder), 128, None)
+    return source.load(collection.read_folder(folder), 128, None)
 
 
 def test_the_layout_of_the_collection_gives_patients_and_findings(folder: Path) -> None:
-    films = source.load(source.read_chestxray14(folder / "Data_Entry_2017.csv", folder), 32, None)
+    films = source.load(collection.read_chestxray14(folder / "Data_Entry_2017.csv", folder), 32, None)
     assert len(films) == 34 and len(set(films.patients)) == 14
     assert films.findings is not None
     row = films.findings[films.names.index("00000001_001")]
-    assert {name for name, there in zip(source.FINDINGS, row) if there} == {"Mass", "Nodule"}
+    assert {name for name, there in zip(FINDINGS, row) if there} == {"Mass", "Nodule"}
 
 
 def test_a_table_that_is_none_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "t.csv"
     wrong.write_text("a,b\n1,2\n")
     with pytest.raises(ConfigError, match="no column"):
-        source.read_chestxray14(wrong, folder)
+        collection.read_chestxray14(wrong, folder)
     wrong.write_text("Image Index,Finding Labels,Patient ID\n00000001_000.png,Flu,1\n")
     with pytest.raises(ConfigError, match="line 2 names 1 finding"):
-        source.read_chestxray14(wrong, folder)
+        collection.read_chestxray14(wrong, folder)
     with pytest.raises(ConfigError, match="no films"):
-        source.read_folder(tmp_path)
+        collection.read_folder(tmp_path)
 
 
 def test_no_patient_is_learned_from_and_judged_on(loaded: source.Films) -> None:
@@ -112,22 +113,60 @@ def test_no_patient_is_learned_from_and_judged_on(loaded: source.Films) -> None:
 def test_published_pair_lists(loaded: source.Films, tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text("00000001_000.png\t00000001_001.png\t1.0\n00000001_002.png\t00000002_000.png\t0.0\n")
-    listed = source.read_pairs(path)
+    listed = collection.read_pairs(path)
     split = source.split_by_pairs(loaded, listed)
     assert split.test == {"00000001", "00000002"}
     pairs = source.listed_pairs(loaded.of(split.test), listed)
     assert [pair[2] for pair in pairs] == [True, False]
     path.write_text("one two three\n")
     with pytest.raises(ConfigError, match="line 1"):
-        source.read_pairs(path)
+        collection.read_pairs(path)
 
 
 def test_scaled_films_are_kept(folder: Path, tmp_path: Path) -> None:
-    found = source.read_folder(folder)[:3]
+    found = collection.read_folder(folder)[:3]
     first = source.load(found, 32, None, tmp_path)
     (stored,) = tmp_path.glob("*.npy")
     np.save(stored, np.zeros_like(first.pictures))
     assert not source.load(found, 32, None, tmp_path).pictures.any()
+
+
+def test_scaling_that_was_broken_off_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, scaled, asked = collection.read_folder(folder), source._picture, []
+    whole = source.load(found, 32, None)
+    monkeypatch.setattr(source, "_TOGETHER", 5)
+
+    def breaks_off(path: Path, *rest: object) -> np.ndarray:
+        asked.append(path)
+        if len(asked) == 13:
+            raise KeyboardInterrupt
+        return scaled(path, *rest)
+
+    monkeypatch.setattr(source, "_picture", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        source.load(found, 32, None, tmp_path)
+    assert not list(tmp_path.glob("*.npy"))
+    again = source.load(found, 32, None, tmp_path)
+    assert np.array_equal(again.pictures, whole.pictures)
+    assert len(asked) == 13 + len(found) - 10  # ten were kept
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+
+
+def test_films_kept_at_half_the_size_are_the_same_films(loaded: source.Films) -> None:
+    whole, half = (tensor(loaded.pictures, 32, CPU, half=half) for half in (False, True))
+    assert half.dtype == torch.float16 and half.float().sub(whole).abs().max() < 1 / 1024
+    net = Verifier(width=4).eval()
+    assert torch.allclose(learn.batched(net.embed, half), learn.batched(net.embed, whole), atol=0.02)
+
+
+def test_the_metric_learns_from_some_patients_of_a_large_collection(loaded: source.Films, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attackers, "_MOST", 12)
+    monkeypatch.setattr(attackers, "_PER_PATIENT", 2)
+    chosen = loaded.at(attackers._some(loaded))
+    assert 12 <= len(chosen) <= 13 and max(map(len, chosen.by_patient().values())) == 2
+    pairs = source.pairs_of(loaded, 1, per_patient=1, negatives=2)
+    metric, films = Metric(components=5), loaded.pictures
+    assert np.isfinite(metric.fit(films, films, loaded).scores(films, films, pairs)).all()
 
 
 def test_every_batch_has_two_films_of_those_who_have_them(loaded: source.Films) -> None:

@@ -26,6 +26,10 @@ Pairs: TypeAlias = Sequence[tuple[int, int, bool]]
 Scores: TypeAlias = NDArray[np.float64]
 
 
+_MOST, _PER_PATIENT = 4000, 8
+"""Films that the metric learns from; more make it slower, not better."""
+
+
 def same(pairs: Pairs) -> NDArray[np.bool_]:
     """Whether each pair is of one patient."""
     return np.array([pair[2] for pair in pairs], bool)
@@ -146,7 +150,13 @@ class Metric:
         return np.array(rows)
 
     def fit(self, released: NDArray[np.uint8], held: NDArray[np.uint8], films: Films) -> Metric:
-        """Learn from training patients: what the attacker can make of the method on films of its own."""
+        """Learn from training patients: what the attacker can make of the method on films of its own.
+
+        Of a large collection it learns from some patients drawn at random, `_MOST` films together, at most `_PER_PATIENT` of each.
+        """
+        if len(films) > _MOST:
+            chosen = _some(films)
+            released, held, films = released[chosen], held[chosen], films.at(chosen)
         one, two = self._features(released), self._features(held)
         everything = np.concatenate([one, two])
         self._mean = everything.mean(axis=0)
@@ -179,6 +189,16 @@ class Metric:
         first, second = self._project(self._features(released)), self._project(self._features(held))
         gaps = np.array([first[a] - second[b] for a, b, _ in pairs])
         return np.asarray(-np.einsum("ij,jk,ik->i", gaps, self._weights, gaps))
+
+
+def _some(films: Films) -> list[int]:
+    chosen: list[int] = []
+    groups = list(films.by_patient().values())
+    for at in np.random.default_rng(1).permutation(len(groups)):
+        chosen += groups[at][:_PER_PATIENT]
+        if len(chosen) >= _MOST:
+            break
+    return sorted(chosen)
 
 
 def network_scores(

@@ -49,7 +49,7 @@ def strongest_flows(
     for net in opponents:
         net.requires_grad_(False)
     for first in range(0, len(pictures), _BATCH):
-        some = pictures[first : first + _BATCH]
+        some = pictures[first : first + _BATCH].float()
         with torch.no_grad():
             own = [net.embed(some) for net in opponents]
         start = torch.randn((len(some), 2, *some.shape[2:]), generator=draws) * 0.1

@@ -25,6 +25,7 @@ from radanon_node.training.biometrics.attackers import (
     same,
     together,
 )
+from radanon_node.training.biometrics.collection import FINDINGS
 from radanon_node.training.biometrics.films import Films
 from radanon_node.training.biometrics.learn import Recipe, Report, batched, tensor
 from radanon_node.training.biometrics.methods import Deforming, Method, Picture
@@ -230,8 +231,6 @@ def findings_auc(
     """What the classifier of real films still sees on released ones: AUC per finding that has both kinds of films."""
     if classifier is None or test.findings is None:
         return {}
-    from radanon_node.training.biometrics.films import FINDINGS
-
     chosen = list(concerned)
     logits = batched(classifier, tensor(released[chosen], recipe.side, device)).cpu().numpy().astype(np.float64)
     truth = test.findings[chosen] > 0

@@ -1,8 +1,7 @@
-"""Chest films with known patients: from a folder or the ChestX-ray14 layout to arrays without markers, split by patient."""
+"""Chest films with known patients as arrays without markers, split by patient, and the pairs of them that are verified."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,36 +14,10 @@ from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
 from radanon_node.markers.detector import MarkerDetector
+from radanon_node.training.biometrics.collection import FINDINGS, FilmFile
 
-FINDINGS = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax", "Consolidation",
-    "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
-)  # fmt: skip
-"""The fourteen findings of ChestX-ray14 (Wang et al., CVPR 2017), in the order of its paper."""
-
-_ENDINGS = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True, slots=True)
-class FilmFile:
-    """One film on disk.
-
-    Parameters
-    ----------
-    path : Path
-        8-bit gray picture named ``PATIENT_FOLLOWUP.png`` (or .jpg).
-    patient : str
-    findings : tuple of str or None
-        Those of `FINDINGS` that its report names; None where no labels exist.
-    """
-
-    path: Path
-    patient: str
-    findings: tuple[str, ...] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
+_TOGETHER = 100
+"""Films after which the scaled pictures are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,87 +63,6 @@ class Films:
         return dict(found)
 
 
-def read_folder(folder: Path) -> list[FilmFile]:
-    """Films under a folder whose names give the patient: ``PATIENT_FOLLOWUP.png``.
-
-    Raises
-    ------
-    ConfigError
-        No such film there.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and "_" in path.stem)
-    if not paths:
-        raise ConfigError(f"{folder}: no films named PATIENT_FOLLOWUP.png or .jpg")
-    return [FilmFile(path, path.stem.split("_")[0]) for path in paths]
-
-
-def read_chestxray14(table: Path, folder: Path) -> list[FilmFile]:
-    """The collection as its publishers lay it out: ``Data_Entry_2017.csv`` (or ``_v2020``) and folders of pictures.
-
-    Parameters
-    ----------
-    table : Path
-        CSV with the columns ``Image Index``, ``Finding Labels`` and ``Patient ID``.
-    folder : Path
-        Holds the pictures, at any depth (``images_001/images/...``). Films that the table does not list are left out.
-
-    Raises
-    ------
-    ConfigError
-        The table cannot be read, lacks a column, names an unknown finding, or none of its films is there.
-    """
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as source:
-            rows = list(csv.DictReader(source))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{table.name}: cannot be read ({type(error).__name__})") from None
-    found = {path.name: path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS}
-    films = []
-    for number, row in enumerate(rows, 2):
-        try:
-            name, labels, patient = row["Image Index"], row["Finding Labels"], row["Patient ID"]
-        except KeyError as error:
-            raise ConfigError(f"{table.name}: has no column {error}") from None
-        findings = tuple(word for word in labels.split("|") if word and word != "No Finding")
-        if unknown := set(findings) - set(FINDINGS):
-            raise ConfigError(f"{table.name}: line {number} names {len(unknown)} finding(s) that ChestX-ray14 does not have")
-        if name in found:
-            films.append(FilmFile(found[name], patient.zfill(8), findings))
-    if not films:
-        raise ConfigError(f"{table.name}: none of its {len(rows)} films lies under the folder of films")
-    return films
-
-
-def read_pairs(path: Path) -> list[tuple[str, str, bool]]:
-    """A pair list as the paper publishes them: two file names and 1.0 (one patient) or 0.0 per line.
-
-    Returns
-    -------
-    list of (str, str, bool)
-        Names without ending.
-
-    Raises
-    ------
-    ConfigError
-        Unreadable, or a line that is no pair.
-    """
-    pairs = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: cannot be read ({type(error).__name__})") from None
-    for number, line in enumerate(lines, 1):
-        parts = line.split()
-        if not parts:
-            continue
-        if len(parts) != 3 or parts[2] not in ("1.0", "0.0", "1", "0"):
-            raise ConfigError(f"{path.name}: line {number} is not two file names and 1.0 or 0.0")
-        pairs.append((Path(parts[0]).stem, Path(parts[1]).stem, float(parts[2]) == 1.0))
-    if not pairs:
-        raise ConfigError(f"{path.name}: lists no pairs")
-    return pairs
-
-
 def load(
     films: Sequence[FilmFile], side: int, detector: MarkerDetector | None, cache: Path | None = None, note: str = ""
 ) -> Films:
@@ -186,7 +78,8 @@ def load(
     detector : MarkerDetector or None
         Finds the markers; None leaves them in.
     cache : Path or None
-        Folder for the scaled pictures; a later call with the same films, side and weights reads them from there.
+        Folder for the scaled pictures; a later call with the same films, side and weights reads them from there. They are written as
+        they are made, so memory does not bound the collection, and a call that was broken off is gone on with.
     note : str
         Part of the cache's name.
 
@@ -205,15 +98,34 @@ def load(
     if stored is not None and stored.is_file():
         pictures: NDArray[np.uint8] = np.load(stored, mmap_mode="r")
     else:
-        pictures = np.stack([_picture(film.path, side, detector) for film in films])
-        if stored is not None:
-            stored.parent.mkdir(parents=True, exist_ok=True)
-            np.save(stored, pictures)
+        pictures = _all(films, side, detector) if stored is None else _kept(films, side, detector, stored)
     labelled = [film.findings is not None for film in films]
     findings = None
     if all(labelled):
         findings = np.array([[name in (film.findings or ()) for name in FINDINGS] for film in films], np.float32)
     return Films(tuple(film.name for film in films), tuple(film.patient for film in films), pictures, findings)
+
+
+def _all(films: Sequence[FilmFile], side: int, detector: MarkerDetector | None) -> NDArray[np.uint8]:
+    return np.stack([_picture(film.path, side, detector) for film in films])
+
+
+def _kept(films: Sequence[FilmFile], side: int, detector: MarkerDetector | None, stored: Path) -> NDArray[np.uint8]:
+    """The scaled pictures in a file, made `_TOGETHER` at a time; how many there are stands in a file beside it."""
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    part, count = stored.with_suffix(".part"), stored.with_suffix(".count")
+    begun = int(count.read_text()) if count.is_file() and part.is_file() else 0
+    shape = (len(films), side, side)
+    pictures = np.lib.format.open_memmap(part, mode="r+") if begun else np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+    for first in range(begun, len(films), _TOGETHER):
+        for number, film in enumerate(films[first : first + _TOGETHER], first):
+            pictures[number] = _picture(film.path, side, detector)
+        pictures.flush()
+        count.write_text(str(min(first + _TOGETHER, len(films))))
+    del pictures
+    part.rename(stored)
+    count.unlink()
+    return np.asarray(np.load(stored, mmap_mode="r"))
 
 
 def _picture(path: Path, side: int, detector: MarkerDetector | None) -> NDArray[np.uint8]:

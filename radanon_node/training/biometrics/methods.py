@@ -53,7 +53,7 @@ def learned_method(net: UNet, recipe: Recipe, mu: float | None = None, device: t
 
     def made(film: Picture) -> NDArray[np.float32]:
         with torch.no_grad():
-            return np.asarray(net(tensor(film[None], recipe.side, where))[0].cpu().numpy(), np.float32)
+            return np.asarray(net(tensor(film[None], recipe.side, where, half=False))[0].cpu().numpy(), np.float32)
 
     def paint(film: Picture) -> Picture:
         grown = cv2.resize(made(film)[0], film.shape[::-1], interpolation=cv2.INTER_LINEAR)

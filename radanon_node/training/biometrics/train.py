@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from radanon_node.errors import ConfigError
-from radanon_node.training.biometrics.films import FINDINGS, Films, Split
+from radanon_node.training.biometrics.collection import FINDINGS
+from radanon_node.training.biometrics.films import Films, Split
 from radanon_node.training.biometrics.learn import (
     Recipe,
     Report,
