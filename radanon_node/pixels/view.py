@@ -87,13 +87,14 @@ def _gray(image: Image, values: NDArray[Any]) -> list[GrayFrame]:
     span = max(most - least, 1e-6)
     for level, clipped_at in ((255, white), (0, black)):
         hidden = sample == level
-        if hidden.mean() > _CLIPPED:
+        if np.count_nonzero(hidden) > _CLIPPED * hidden.size:
             inside = stored[hidden]
             first, last = (float(bound) for bound in np.percentile(inside, (0.5, 99.9 if level else 99.5)))
             if last - first > 0.03 * span and clipped_at not in (first, last):
                 found.append(_ramped(image, values, first, last, inverted))
-    if (sample >= 230).mean() > _CROWDED and len(found) == 1:
-        bright = stored[sample >= 230]
+    bright_part = sample >= 230
+    if np.count_nonzero(bright_part) > _CROWDED * sample.size and len(found) == 1:
+        bright = stored[bright_part]
         first, last = float(bright.min()), float(bright.max())
         if last > first:
             found.append(_ramped(image, values, first, last, inverted))
