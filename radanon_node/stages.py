@@ -68,10 +68,17 @@ class Stages:
 
     def observe(self, stage: str, seconds: float) -> None:
         """Count one passage."""
+        self.observe_all(((stage, seconds),))
+
+    def observe_all(self, passages: Iterable[tuple[str, float]]) -> None:
+        """Count one passage each of several stages, given with their seconds."""
         with self._lock:
-            counts, total = self._found.setdefault(stage, ([0] * (len(BOUNDS) + 1), [0.0]))
-            counts[bisect_left(BOUNDS, seconds)] += 1
-            total[0] += seconds
+            for stage, seconds in passages:
+                found = self._found.get(stage)
+                if found is None:
+                    found = self._found[stage] = ([0] * (len(BOUNDS) + 1), [0.0])
+                found[0][bisect_left(BOUNDS, seconds)] += 1
+                found[1][0] += seconds
             self._changed = True
         if time.monotonic() - self._written >= _WRITE_S:
             self.write()

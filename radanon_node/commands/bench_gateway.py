@@ -11,8 +11,6 @@ import json
 import os
 import queue
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,16 +22,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from radanon_node.commands.bench_peers import Peer, Runs, fixed_uid, footer, free_port, in_process, program, report, storescu, table, used
+from radanon_node.commands.bench_peers import (
+    START_S,
+    Peer,
+    Runs,
+    fixed_uid,
+    footer,
+    free_port,
+    in_process,
+    node,
+    program,
+    report,
+    storescu,
+    table,
+    used,
+)
 from radanon_node.errors import ConfigError
 from radanon_node.stages import Histogram, read_stages
 from radanon_node.training.films_dicom import Invented, dx_dataset, encoded, invent
 
-_START_S = 120.0
 _SETTLE_S = 2.5
 _PATIENCE_S, _PER_INSTANCE_S = 60.0, 2.0  # an archive that has not got everything by then will not
 _STATED_ABSENT = "RSNA CTP is not in this run: it cannot be obtained from a package index."
@@ -119,36 +129,13 @@ class Films:
 @contextmanager
 def _radanon(folder: Path, archive: int, detect: str) -> Iterator[Peer]:
     """This node as a user starts it; `detect` as in ``pixels.detect``."""
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump({
+    with node(folder, {
         "node": {"data_dir": str(folder / "var"), "log_format": "json"}, "listener": {"port": 0}, "web": {"enabled": False},
         "routes": [{"ae_title": "BENCH", "profile": "p", "destinations": ["archive"]}],
         "destinations": {"archive": {"host": "127.0.0.1", "port": archive, "ae_title": "ARCHIVE"}},
         "profiles": {"p": {"tags": {"options": ["clean_pixel_data", "retain_longitudinal_modified_dates"]}, "pixels": {"detect": detect}}},
-    }))
-    log = folder / "log.json"
-    with log.open("wb") as sink:
-        process = subprocess.Popen([sys.executable, "-m", "radanon_node", "serve", "--config", str(config)], stdout=sink, stderr=sink)
-    try:
-        yield Peer(_ready(process, log), process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _ready(process: subprocess.Popen[bytes], log: Path) -> int:
-    limit = time.monotonic() + _START_S
-    while time.monotonic() < limit and process.poll() is None:
-        for line in log.read_text().splitlines():
-            if '"event": "ready"' in line:
-                port: int = json.loads(line)["port"]
-                return port
-        time.sleep(0.05)
-    raise ConfigError(f"bench: the node does not start (exit status {process.poll()}): {log.read_text()[-300:]}")
+    }) as peer:
+        yield peer
 
 
 @contextmanager
@@ -208,7 +195,7 @@ _GATEWAYS: Mapping[str, Any] = {
     "radanon, tags scrubbed and verified": lambda folder, archive: _radanon(folder, archive, "off"),
     "radanon, tags and pixels": lambda folder, archive: _radanon(folder, archive, "auto"),
     "Orthanc + Lua forwarder, no de-identification": _orthanc,
-    _REFERENCE: lambda folder, archive: in_process(_pass_through, folder, archive, patience=_START_S),
+    _REFERENCE: lambda folder, archive: in_process(_pass_through, folder, archive, patience=START_S),
 }
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
@@ -198,6 +200,36 @@ def program(arguments: Sequence[str | Path], port: int) -> Iterator[Peer]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def node(folder: Path, config: Mapping[str, Any], *options: str) -> Iterator[Peer]:
+    """This node as a user starts it: ``radanon serve`` with `config` (its log in JSON) and `options`; ended afterwards."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
+    log = folder / "log.json"
+    with log.open("wb") as sink:
+        process = subprocess.Popen([sys.executable, "-m", "radanon_node", "serve", *options, "--config", str(folder / "config.yaml")],
+                                   stdout=sink, stderr=sink)
+    try:
+        yield Peer(_ready(process, log), process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(process: subprocess.Popen[bytes], log: Path) -> int:
+    limit = time.monotonic() + START_S
+    while time.monotonic() < limit and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if '"event": "ready"' in line:
+                port: int = json.loads(line)["port"]
+                return port
+        time.sleep(0.05)
+    raise ConfigError(f"bench: the node does not start (exit status {process.poll()}): {log.read_text()[-300:]}")
 
 
 def free_port() -> int:

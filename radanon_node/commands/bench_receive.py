@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +27,7 @@ from radanon_node.commands.bench_peers import (
     footer,
     free_port,
     in_process,
+    node,
     program,
     report,
     storescu,
@@ -35,7 +36,8 @@ from radanon_node.commands.bench_peers import (
 )
 from radanon_node.errors import ConfigError
 
-_OURS, _REFERENCE = "radanon, durable", "Orthanc, default"
+_OURS = {"radanon, durable": 1, "radanon, durable, two processes": 2}
+_REFERENCE = "Orthanc, default"
 
 
 def cases(quick: bool) -> list[Case]:
@@ -50,25 +52,12 @@ def cases(quick: bool) -> list[Case]:
 # The receivers. Each is a context that yields its port; all write below the folder they are given.
 
 
-def _serve_ours(folder: Path, ready: Connection) -> None:
-    import structlog
-
-    from radanon_node.config import parse
-    from radanon_node.ledger.ledger import Ledger
-    from radanon_node.ledger.spool import Spool
-    from radanon_node.network.listener import Listener
-
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    config = parse({
-        "node": {"data_dir": str(folder)}, "listener": {"port": 0}, "profiles": {"default": {}},
-        "destinations": {"out": {"directory": str(folder / "out")}},
+def _ours(folder: Path, processes: int) -> AbstractContextManager[Peer]:
+    return node(folder, {
+        "node": {"data_dir": str(folder), "log_format": "json", "log_level": "info"}, "listener": {"port": 0, "processes": processes},
+        "web": {"enabled": False}, "profiles": {"default": {}}, "destinations": {"out": {"directory": str(folder / "out")}},
         "routes": [{"ae_title": "BENCH", "profile": "default", "destinations": ["out"]}],
-    })
-    spool = Spool(config.spool_dir, config.listener.min_free_disk)
-    listener = Listener(config, spool, Ledger(config.ledger_url, bytes(32), spool), lambda _: None)
-    ready.send(listener.start())
-    ready.recv()
-    listener.stop(5.0)
+    }, "--role", "listener")
 
 
 def _serve_pynetdicom(folder: Path, ready: Connection) -> None:
@@ -101,7 +90,9 @@ def _receivers(folder: Path, stack: ExitStack) -> dict[str, tuple[Peer, Path]]:
         path.mkdir()
         return path
 
-    found[_OURS] = (stack.enter_context(in_process(_serve_ours, place("ours"))), folder / "ours" / "spool" / "in")
+    for name, processes in _OURS.items():
+        path = place(f"ours-{processes}")
+        found[name] = (stack.enter_context(_ours(path, processes)), path / "spool" / "in")
     found["pynetdicom, fsync"] = (stack.enter_context(in_process(_serve_pynetdicom, place("pynetdicom"))), folder / "pynetdicom")
     if storescp := shutil.which("storescp"):
         port, path = free_port(), place("storescp")
@@ -136,7 +127,7 @@ def _send(case: Case, films: Films, receiver: Peer) -> tuple[float, float]:
 
 def _clear(folder: Path) -> None:
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "lock":
+        if path.is_file() and path.name != "lock" and path.stat().st_size:  # empty ones are kept ready for instances to come
             path.unlink()
 
 

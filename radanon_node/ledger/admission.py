@@ -44,7 +44,8 @@ class Admissions(Database):
             Their files must be sealed. On success the ledger has kept or removed each. After an error the caller removes a file only
             once `known_files` says that no row has it: a commit whose answer was lost may have happened.
         urgent : bool
-            A sender waits for its response: pass the queue of SQLite's other writers (gate.py).
+            A sender waits for its response: pass the queue of SQLite's other writers (gate.py). False: nobody does, as the files carry
+            their own records (record.py), and what a power cut takes back of these rows the next start writes again.
 
         Returns
         -------
@@ -100,7 +101,7 @@ class Admissions(Database):
 
     def _insert(self, arrivals: Sequence[Arrival], urgent: bool = True) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
-        with self._write(urgent=urgent) as connection:
+        with self._write(urgent=urgent, revocable=not urgent) as connection:
             return {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Incoming:
 
     __slots__ = ("_path", "fd", "folder", "name", "name_is_durable", "size")
 
-    def __init__(self, fd: int, name: str, size: int, path: Path, folder: int) -> None:
+    def __init__(self, fd: int, name: str, size: int, path: str, folder: int) -> None:
         self.fd, self.name, self.size = fd, name, size
         self._path, self.folder = path, folder
         self.name_is_durable = False
@@ -80,7 +80,7 @@ class Incoming:
             os.close(self.fd)
         self.fd = -1
         with suppress(OSError):
-            self._path.unlink()
+            Path(self._path).unlink()
 
 
 class SpoolFile:

@@ -204,7 +204,7 @@ class _Staged(Incoming):
     __slots__ = ("_keep",)
 
     def __init__(self, begun: Incoming, path: Path, keep: Callable[[str, Buffer], None]) -> None:
-        super().__init__(begun.fd, begun.name, begun.size, path, begun.folder)
+        super().__init__(begun.fd, begun.name, begun.size, str(path), begun.folder)
         self._keep = keep
 
     def seal(self) -> None:
@@ -212,7 +212,7 @@ class _Staged(Incoming):
         try:
             with storage_errors("read"):
                 self.size = os.fstat(self.fd).st_size
-                with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                with open(self._path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     self._keep(self.name, data)
             point("objects.after_put")
         finally:

@@ -323,7 +323,7 @@ class Spool:
                 for _ in range(count):
                     name = f"{digit:x}{secrets.token_hex(16)[1:]}.dcm"
                     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-                    files.append(Incoming(fd, f"{shard}/{name}", 0, self._root / shard / name, folder))
+                    files.append(Incoming(fd, f"{shard}/{name}", 0, f"{self._root}/{shard}/{name}", folder))
         except StorageError:
             for file in files:
                 file.abort()

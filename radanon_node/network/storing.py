@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from radanon_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -101,15 +102,19 @@ def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     sop_class_uid, sop_instance_uid, transfer_syntax_uid : str
         From the request and its presentation context.
     """
-    elements = b"".join((
-        b"\x02\x00\x01\x00OB\0\0\x02\x00\x00\x00\x00\x01",
-        _short(0x0002, b"UI", sop_class_uid),
-        _short(0x0003, b"UI", sop_instance_uid),
-        _short(0x0010, b"UI", transfer_syntax_uid),
-        _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-        _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-    ))
+    before, after = _around(sop_class_uid, transfer_syntax_uid)
+    elements = before + _short(0x0003, b"UI", sop_instance_uid) + after
     return bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + len(elements).to_bytes(4, "little") + elements
+
+
+@lru_cache(maxsize=256)
+def _around(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """The elements before and after the one that is another in each file."""
+    return (
+        b"\x02\x00\x01\x00OB\0\0\x02\x00\x00\x00\x00\x01" + _short(0x0002, b"UI", sop_class_uid),
+        _short(0x0010, b"UI", transfer_syntax_uid) + _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID)
+        + _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+    )
 
 
 def _short(element: int, vr: bytes, text: str) -> bytes:
@@ -267,8 +272,8 @@ class InstanceSink:
             following.admit(marked, self._told)
         else:
             self._told(self._storing.admitter.admit(arrival))
-        for stage, seconds in (("receive", received - self._begun), ("sync", synced - received), ("admit", time.perf_counter() - synced)):
-            self._storing.stages.observe(stage, seconds)
+        self._storing.stages.observe_all((("receive", received - self._begun), ("sync", synced - received),
+                                          ("admit", time.perf_counter() - synced)))
         point("listener.after_admit")
 
     def _refuse(self, status: int, comment: str) -> None:

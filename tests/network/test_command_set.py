@@ -48,6 +48,15 @@ def test_a_response_is_read_by_pydicom_as_it_was_meant(sop_class: str, sop_insta
     assert list(found.keys()) == sorted(found.keys())
 
 
+@given(sop_class=UIDS, sop_instance=st.one_of(st.just(""), UIDS), message_id=st.integers(0, 65535))
+@settings(max_examples=60, deadline=None)
+def test_the_usual_answer_is_the_one_that_is_put_together_from_its_elements(sop_class: str, sop_instance: str, message_id: int) -> None:
+    request = cs.parse(cs.pack(CommandField=1, MessageID=message_id, AffectedSOPClassUID=sop_class, AffectedSOPInstanceUID=sop_instance))
+    assert cs.response(request, 0) == cs.pack(
+        CommandField=0x8001, MessageIDBeingRespondedTo=message_id, CommandDataSetType=cs.NO_DATA_SET, Status=0,
+        AffectedSOPClassUID=sop_class, AffectedSOPInstanceUID=sop_instance)
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_noise_ends_the_association_or_parses_but_raises_nothing_else(data: bytes) -> None:
