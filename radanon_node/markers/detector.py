@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from radanon_node.errors import ConfigError, HoldInstance, Reason
 from radanon_node.markers.geometry import Placement, adding, candidates, letterbox, overlap, place, suppress, to_film, unpadded
 from radanon_node.markers.tiles import tiles_of
-from radanon_node.markers.verifier import OnnxVerifier, Verifier, crops_of
+from radanon_node.markers.verifier import SHIFT, OnnxVerifier, Verifier, crops_of, moved
 from radanon_node.markers.weights import Weights, find_weights, verifier_of
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
 
@@ -30,6 +30,8 @@ _LOWEST = 0.01
 _JUDGED = 64
 # The detector's part in the two stages' geometric mean.
 _DETECTOR = 0.3
+# Boxes that both stages together think less of stay where they are.
+_WORTH_MOVING = 0.05
 # A judged box that lies in better ones up to that share is dropped.
 _NOTHING_NEW = 0.9
 # Two judged boxes of one side letter: the retention pass would keep the letter in one and black out its end in the other.
@@ -201,8 +203,8 @@ class MarkerDetector:
         rows = iter(self._verifier(np.concatenate([crops for crops, _ in parts]), np.concatenate([sizes for _, sizes in parts])))
         least = {str(kind): float(floor) for kind, floor in zip(self._weights.kinds, floors)}
         out = []
-        for items in found:
-            judged = [replace(d, confidence=_together(d.confidence, 1 - float(next(rows)[0]))) for d in items[:_JUDGED]]
+        for frame, items in zip(frames, found):
+            judged = [_seen_again(d, next(rows), 2 + len(least), frame.shape) for d in items[:_JUDGED]]
             ranked = sorted((*judged, *items[_JUDGED:]), key=lambda d: -d.confidence)
             kept = _without_twins([d for d in ranked if d.confidence >= least[d.kind]] if strict else accepted(ranked, least))
             out.append([kept[number] for number in adding([d.box for d in kept], _NOTHING_NEW)])
@@ -261,6 +263,15 @@ def _without_twins(found: Sequence[Detection]) -> list[Detection]:
         if d.kind is not Kind.SIDE_LETTER or not any(o.kind is d.kind and overlap(o.box, d.box) > _TWINS for o in out):
             out.append(d)
     return out
+
+
+def _seen_again(candidate: Detection, row: NDArray[np.float32], shift_at: int, shape: tuple[int, ...]) -> Detection:
+    """A candidate with the confidence of both stages, its box where the second one sees the item."""
+    judged = replace(candidate, confidence=_together(candidate.confidence, 1 - float(row[0])))
+    if len(row) < shift_at + SHIFT or judged.confidence < _WORTH_MOVING:
+        return judged
+    better = moved(candidate.box, row[shift_at:]).clipped(shape[0], shape[1])
+    return replace(judged, box=better) if better.width > 2 and better.height > 2 else judged
 
 
 def _together(detector: float, verifier: float) -> float:

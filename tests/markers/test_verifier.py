@@ -87,6 +87,24 @@ def test_doubt_of_the_second_stage_drops_a_box_and_its_belief_saves_a_faint_one(
     assert found.box.x0 < 100 and found.confidence == pytest.approx(0.15**0.3, rel=1e-4)
 
 
+class Moves(Says):
+    """A second stage that sees every item half a width further right and twice as high."""
+
+    def __call__(self, crops: NDArray[np.uint8], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
+        shift = np.array([0.5, 0, 0, np.log(2)], np.float32)
+        return np.hstack((super().__call__(crops, sizes), np.broadcast_to(shift, (len(crops), 4))))
+
+
+def test_a_box_goes_where_the_second_stage_sees_the_item_and_never_beyond_the_film() -> None:
+    spots = Spots([(30, 30, 20, 20, 0.6), (30, 250, 20, 12, 0.5)])
+    frame = film()
+    frame[244:256, 20:40] = 240
+    found = MarkerDetector(WEIGHTS, spots, Moves()).detect([frame])[0]
+    assert [d.box for d in found] == [Box(30, 10, 50, 50), Box(30, 238, 50, 256)]
+    # Without shifts a network's boxes stay where the detector put them.
+    assert MarkerDetector(WEIGHTS, spots, Says()).detect([frame])[0][0].box == Box(20, 20, 40, 40)
+
+
 def test_what_is_beyond_the_most_that_are_judged_keeps_the_detectors_confidence() -> None:
     rows = [(8.0 + 12 * (k % 20), 60.0 + 12 * (k // 20), 8.0, 8.0, 0.9 - k * 0.001) for k in range(_JUDGED + 10)]
     says = Says()
