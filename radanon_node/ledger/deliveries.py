@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
-from radanon_node.ledger.database import claimed, count_delivered, in_index_order, storable
+from radanon_node.ledger import delivery_statements as do
+from radanon_node.ledger.database import count_delivered, in_index_order, storable
 from radanon_node.ledger.rates import Rates
-from radanon_node.ledger.schema import UNDELIVERED, WAITING, deliveries, destinations, instances, now, releases, unindexed
+from radanon_node.ledger.schema import UNDELIVERED, deliveries, destinations, instances, now, releases
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
 _CHUNK = 500
-_SENDABLE = (DeliveryState.WAITING, DeliveryState.SENDING)
 
 
 class Deliveries(Rates):
@@ -32,36 +32,34 @@ class Deliveries(Rates):
         lease : float
             Seconds until the claim lapses unless renewed with `renew`.
         """
-        columns = deliveries.c
-        due = (columns.destination == destination, columns.due <= now(), columns.state.in_(_SENDABLE))
-        query = (select(columns.id, columns.study_key, columns.crashes, columns.state).order_by(columns.due, columns.id)
-                 .with_for_update(skip_locked=True))
-        by_round = (query.where(WAITING, columns.destination == destination, columns.crashes == 0, unindexed(columns.due) <= now())
-                    .order_by(None).order_by(columns.round, columns.id))
-        paused = exists().where(destinations.c.name == destination, destinations.c.paused)
-        while self._any(select(literal(1)).where(*due, ~paused).limit(1)):
+        here = {"to": destination}
+        while self._is_due(here):
             with self._write(revocable=True) as connection:
                 in_index_order(connection)
-                first = None if self._turns.oldest(destination) else connection.execute(by_round.limit(1)).first()
-                if first is None:  # claims that lapsed are found here alone
-                    first = connection.execute(query.where(*due).limit(1)).first()
-                if first is None:
+                first = []
+                if not self._turns.oldest(destination):
+                    first = do.FIRST_BY_ROUND.rows(connection, [{**here, "most": 1}])
+                if not first:  # claims that lapsed are found here alone
+                    first = do.FIRST_BY_AGE.rows(connection, [{**here, "most": 1}])
+                if not first:
                     return []
+                ((delivery_id, study, crashes, state),) = first
                 # `sending` and due: its lease lapsed or its owner was given back.
-                crashes = first.crashes + (first.state == DeliveryState.SENDING)
+                crashes += state == DeliveryState.SENDING
                 if crashes >= self.attempts:
-                    self._fail(connection, first.id, "every sender that took it died")
+                    self._fail(connection, delivery_id, "every sender that took it died")
                     continue
                 if crashes:
-                    return self._take_deliveries(connection, [first.id], owner, lease, DeliveryState.SENDING, crashes)
-                clean = (*due, columns.state == DeliveryState.WAITING, columns.crashes == 0)
-                ids = list(connection.scalars(query.where(*clean, columns.study_key == first.study_key).limit(limit)
-                                              .with_only_columns(columns.id)))
+                    return self._take_deliveries(connection, [delivery_id], owner, lease, DeliveryState.SENDING, crashes)
+                ids = [row[0] for row in do.OF_STUDY.rows(connection, [{**here, "study": study, "most": limit}])]
                 if len(ids) < limit:
-                    ids += connection.scalars(by_round.where(columns.study_key != first.study_key).limit(limit - len(ids))
-                                              .with_only_columns(columns.id))
+                    ids += [row[0] for row in do.OF_OTHERS.rows(connection, [{**here, "study": study, "most": limit - len(ids)}])]
                 return self._take_deliveries(connection, ids, owner, lease, DeliveryState.SENDING)
         return []
+
+    def _is_due(self, here: Mapping[str, str]) -> bool:
+        with self._read() as connection:
+            return bool(do.ANY_DUE.rows(connection, [here]))
 
     def claim_commitments(self, owner: str, destination: str, limit: int, lease: float) -> list[DeliveryItem]:
         """Take ``sent`` deliveries whose Storage Commitment is to be asked for (again); they stay ``sent``."""
@@ -80,19 +78,11 @@ class Deliveries(Rates):
 
     def _take_deliveries(self, connection: Connection, ids: Sequence[int], owner: str, lease: float, state: DeliveryState,
                          crashes: int = 0) -> list[DeliveryItem]:
-        columns = deliveries.c
-        tokens = {row.id: row.token for row in connection.execute(
-            update(deliveries).where(columns.id.in_(ids))
-            .values(state=state, owner=owner, token=columns.token + 1, due=now() + lease, crashes=crashes)
-            .returning(columns.id, columns.token))}
-        rows = connection.execute(
-            select(columns.id, columns.instance_id, columns.destination, columns.attempts, columns.study_key, releases.c.sop_class_uid,
-                   releases.c.sop_instance_uid, releases.c.transfer_syntax_uid, releases.c.file, releases.c.size, releases.c.digest,
-                   releases.c.seal)
-            .join(releases, releases.c.instance_id == columns.instance_id).where(columns.id.in_(ids)))
-        items = {row.id: DeliveryItem(row.id, tokens[row.id], row.instance_id, row.destination, row.attempts, ReleaseRecord(
-            row.sop_class_uid, row.sop_instance_uid, row.transfer_syntax_uid, row.file, row.size, row.digest, row.seal), row.study_key)
-            for row in rows}
+        taken = do.TAKE.rows(connection, [{"ids": list(ids), "as": state.value, "who": owner, "lease": lease, "deaths": crashes}])
+        tokens: dict[int, int] = dict(taken)
+        items: dict[int, DeliveryItem] = {}
+        for number, instance, destination, attempts, study, *released in do.ITEMS.rows(connection, [{"ids": list(ids)}]):
+            items[number] = DeliveryItem(number, tokens[number], instance, destination, attempts, ReleaseRecord(*released), study)
         return [items[delivery_id] for delivery_id in ids]
 
     def finish_deliveries(self, results: Sequence[DeliveryResult | tuple[DeliveryItem, DeliveryOutcome, float, str]]) -> list[int]:
@@ -114,17 +104,19 @@ class Deliveries(Rates):
         with self._write() as connection:
             # The instances are locked first and in order: of two senders that finish the last two deliveries, one sees both done.
             touched = sorted({result.item.instance_id for result in wanted})
-            connection.execute(select(instances.c.id).where(instances.c.id.in_(touched)).order_by(instances.c.id).with_for_update())
-            held = set(connection.scalars(select(deliveries.c.id).where(
-                *claimed(deliveries, [result.item for result in wanted]),
-                deliveries.c.state.in_([DeliveryState.SENDING, DeliveryState.SENT]))))
+            do.LOCK_INSTANCES.rows(connection, [{"ids": touched}])
+            tokens = dict(do.HELD.rows(connection, [{"ids": [result.item.id for result in wanted]}]))
+            held = {result.item.id for result in wanted if tokens.get(result.item.id) == result.item.token}
             alike: dict[tuple[DeliveryOutcome, float, str], list[int]] = {}
             for result in wanted:
                 if result.item.id in held:
                     alike.setdefault((result.outcome, result.delay, result.detail), []).append(result.item.id)
-            count_delivered(connection, "destination", Counter(
+            _count(connection, "destination", Counter(
                 result.item.destination for result in wanted if result.outcome == "delivered" and result.item.id in held))
             for (outcome, delay, detail), ids in alike.items():
+                if outcome == "delivered":
+                    do.DELIVERED.rows(connection, [{"ids": ids, "note": storable(detail)}])
+                    continue
                 connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(_outcome(outcome, delay, detail)))
             self._close(connection, touched)
         return [result.item.id for result in wanted if result.item.id not in held]
@@ -173,17 +165,12 @@ class Deliveries(Rates):
 
     def _close(self, connection: Connection, instance_ids: Sequence[int]) -> None:
         """Give instances with no open delivery left their final state."""
-        mine = deliveries.c.instance_id == instances.c.id
-        is_open = exists().where(mine, deliveries.c.due.isnot(None))
-        has_failed = exists().where(mine, deliveries.c.state == DeliveryState.FAILED)
-        done = (instances.c.id.in_(instance_ids), instances.c.state == State.RELEASED, ~is_open)
-        connection.execute(update(instances).where(*done, has_failed).values(
-            state=State.FAILED, closed_at=now(), detail="a destination did not take it; see deliveries"))
-        delivered = connection.execute(update(instances).where(*done).values(
-            state=State.DELIVERED, closed_at=now()).returning(instances.c.id, instances.c.route)).all()
+        these = [{"ids": list(instance_ids)}]
+        do.CLOSE_FAILED.rows(connection, these)
+        delivered = do.CLOSE_DELIVERED.rows(connection, these)
         if delivered:
-            connection.execute(update(releases).where(releases.c.instance_id.in_([row.id for row in delivered])).values(closed_at=now()))
-            count_delivered(connection, "route", Counter(row.route for row in delivered))
+            do.CLOSE_RELEASES.rows(connection, [{"ids": [row[0] for row in delivered]}])
+            _count(connection, "route", Counter(row[1] for row in delivered))
 
     def destination_state(self, name: str, up: bool) -> None:
         """Record whether a destination answers; `status` shows it."""
@@ -231,6 +218,11 @@ class Deliveries(Rates):
                 for row in chunk:
                     self._audit(connection, who, "deliveries retry", reason, row.instance_id, row.id)
         return len(rows)
+
+
+def _count(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:
+    """As `count_delivered`."""
+    do.COUNT.rows(connection, [{"sort": kind, "of": name, "by": count} for name, count in counts.items() if count])
 
 
 def _outcome(outcome: DeliveryOutcome, delay: float, detail: str) -> dict[str, Any]:

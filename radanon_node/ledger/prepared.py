@@ -6,17 +6,19 @@ parameters and results, and counts rows. What is written down here is still SQLA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, ColumnElement, Connection, any_, bindparam, column, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement
 
 
 class Prepared:
-    """A statement with bound parameters of plain types: numbers, text and bytes.
+    """A statement with bound parameters of plain types: numbers, text and bytes; lists where `Among` made the condition.
 
     Parameters
     ----------
@@ -36,20 +38,30 @@ class Prepared:
         DBAPIError
             The driver's error inside it.
         """
+        found: list[Any] = []
+        text, bound = self._bound(connection, parameters)
+        with _cursor(connection) as cursor:
+            for values in bound:
+                cursor.execute(text, values)
+                if cursor.description is not None:
+                    found += cursor.fetchall()
+        return found
+
+    def many(self, connection: Connection, parameters: Iterable[Mapping[str, Any]]) -> None:
+        """Execute once per set of parameters, sent together; no rows come back. Raises as `rows`."""
+        text, bound = self._bound(connection, parameters)
+        with _cursor(connection) as cursor:
+            cursor.executemany(text, bound)
+
+    def _bound(self, connection: Connection, parameters: Iterable[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         name = connection.dialect.name
         text, order, fixed = self._compiled.get(name) or self._compile(name, connection)
-        found: list[Any] = []
-        cursor: Any = connection.connection.cursor()
-        try:
-            for given in parameters:
-                values = {**fixed, **given}
-                cursor.execute(text, values if order is None else [values[key] for key in order])
-                found += cursor.fetchall()
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError(None, None, error) from error
-        finally:
-            cursor.close()
-        return found
+        plain = json.dumps if name == "sqlite" else list
+        bound: list[Any] = []
+        for given in parameters:
+            values = {**fixed, **{key: plain(value) if isinstance(value, list) else value for key, value in given.items()}}
+            bound.append(values if order is None else [values[key] for key in order])
+        return text, bound
 
     def _compile(self, name: str, connection: Connection) -> tuple[str, list[str] | None, dict[str, Any]]:
         compiled: Any = self._statements[name].compile(dialect=connection.dialect)
@@ -57,3 +69,31 @@ class Prepared:
         made = (str(compiled), compiled.positiontup, fixed)
         self._compiled[name] = made
         return made
+
+
+@contextmanager
+def _cursor(connection: Connection) -> Iterator[Any]:
+    cursor: Any = connection.connection.cursor()
+    try:
+        yield cursor
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError(None, None, error) from error
+    finally:
+        cursor.close()
+
+
+Among: TypeAlias = Callable[[ColumnElement[Any], str], ColumnElement[bool]]
+"""The condition that a column's value is in the list bound to a name: one parameter, so that the statement stays the same."""
+
+
+def prepared(build: Callable[[Among], ClauseElement]) -> Prepared:
+    """A statement for either engine, built with the engine's own way to look for one of many."""
+    return Prepared({"sqlite": build(_among_sqlite), "postgresql": build(_among_postgresql)})
+
+
+def _among_sqlite(where: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    return where.in_(select(column("value")).select_from(func.json_each(bindparam(name))))
+
+
+def _among_postgresql(where: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    return where == any_(bindparam(name, type_=ARRAY(where.type)))

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blake3 import blake3
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
+from radanon_node.ledger import work_statements as do
 from radanon_node.ledger.database import Database
-from radanon_node.ledger.schema import now, receipt_chain, releases
+from radanon_node.ledger.schema import receipt_chain, releases
 from radanon_node.ledger.types import ReleasedItem
 from radanon_node.pipeline.chain import ReceiptChain, canonical
 
@@ -51,22 +52,22 @@ class Receipts(Database):
         """Append the receipts of `outcomes`, in the caller's transaction."""
         if connection.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        day = datetime.fromtimestamp(float(connection.scalar(select(now())) or 0), UTC).date().isoformat()
-        last = connection.execute(
-            select(receipt_chain.c.day, receipt_chain.c.link).order_by(receipt_chain.c.id.desc()).limit(1)).first()
+        ((clock,),) = do.CLOCK.rows(connection, [{}])
+        day = datetime.fromtimestamp(clock, UTC).date().isoformat()
         chain = ReceiptChain(self.seal.chain_key)
-        if last is None:
+        last_day, link = next(iter(do.LAST_LINK.rows(connection, [{}])), (None, ""))
+        if last_day is None:
             before = chain.opening(day)
-        elif last.day < day:
-            before = chain.opening(day, last.link)
+        elif last_day < day:
+            before = chain.opening(day, link)
         else:
-            day, before = last.day, last.link  # also after the clock was set back: the chain only goes forward
+            day, before = last_day, link  # also after the clock was set back: the chain only goes forward
         rows = []
         for outcome in outcomes:
             digest = _digest(outcome.receipt)
             before = chain.link(before, _entry(outcome.id, digest))
-            rows.append({"day": day, "instance_id": outcome.id, "digest": digest, "link": before})
-        connection.execute(insert(receipt_chain), rows)
+            rows.append({"on": day, "of": outcome.id, "hash": digest, "chained": before})
+        do.LINK.many(connection, rows)
 
     def verify_receipts(self) -> tuple[int, list[BrokenReceipt]]:
         """Check the whole chain against the receipts.

@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, insert, select, update
 
 from radanon_node.errors import Reason, StorageError
+from radanon_node.ledger import work_statements as do
 from radanon_node.ledger.database import claimed, in_index_order, storable
 from radanon_node.ledger.receipts import Receipts
 from radanon_node.ledger.sampling import Sampling
 from radanon_node.ledger.schema import (
-    RECEIVED,
     deliveries,
     instances,
     now,
     releases,
-    studies,
-    unindexed,
 )
 from radanon_node.ledger.types import (
     DeliveryItem,
@@ -34,7 +31,6 @@ from radanon_node.ledger.types import (
     WorkItem,
 )
 
-_DAY_S = 86400.0
 _CLOSING: dict[str, Any] = {"due": None, "owner": None, "closed_at": now()}
 
 
@@ -59,49 +55,41 @@ class Work(Receipts, Sampling):
         list of WorkItem
             Empty if nothing is due.
         """
-        columns = instances.c
-        query = select(columns.id, columns.attempts).limit(limit).with_for_update(skip_locked=True)
-        oldest = query.where(columns.due <= now()).order_by(columns.due, columns.id)
-        next_round = query.where(RECEIVED, unindexed(columns.due) <= now()).order_by(columns.round, columns.id)
-        while self._due(select(literal(1)).where(columns.due <= now()).limit(1)):
+        most = [{"most": limit}]
+        while self._due():
             with self._write(revocable=True) as connection:
                 in_index_order(connection)
-                rows = connection.execute(next_round).all() if not self._turns.oldest("work") else []
+                rows: list[tuple[int, int]] = do.BY_ROUND.rows(connection, most) if not self._turns.oldest("work") else []
                 if not rows:  # claims that lapsed are found here alone
-                    rows = connection.execute(oldest).all()
-                spent = [row.id for row in rows if row.attempts >= self.attempts]
+                    rows = do.BY_AGE.rows(connection, most)
+                spent = [instance_id for instance_id, attempts in rows if attempts >= self.attempts]
                 if spent:
-                    connection.execute(update(instances).where(columns.id.in_(spent)).values(
+                    connection.execute(update(instances).where(instances.c.id.in_(spent)).values(
                         state=State.QUARANTINED, reason=Reason.WORKER_KILLED,
                         detail="every worker that took it died", **_CLOSING))
-                chosen = _fresh_or_alone([row for row in rows if row.attempts < self.attempts])
+                chosen = _fresh_or_alone([row for row in rows if row[1] < self.attempts])
                 claimed = self._take(connection, chosen, owner, lease) if chosen else []
             if claimed or not rows:
                 return claimed
         return []
 
-    def _due(self, query: Any) -> bool:
+    def _due(self) -> bool:
         # Looked at without the write lock, so that idle workers do not hold up the listener.
         with self._read() as connection:
-            return connection.scalar(query) is not None
+            return bool(do.ANY_DUE.rows(connection, [{}]))
 
     def _take(self, connection: Connection, ids: Sequence[int], owner: str, lease: float) -> list[WorkItem]:
-        columns = instances.c
-        rows = connection.execute(
-            update(instances).where(columns.id.in_(ids))
-            .values(state=State.PROCESSING, owner=owner, token=columns.token + 1, attempts=columns.attempts + 1, due=now() + lease)
-            .returning(columns.id, columns.token, columns.route, columns.file, columns.size, columns.sop_class_uid, columns.identity,
-                       columns.transfer_syntax_uid, columns.attempts, columns.waived, columns.edits))
         items: dict[int, WorkItem] = {}
-        for row in rows.all():
+        for (instance_id, token, route, file, size, sop_class, sealed, syntax, attempts, waived,
+             edits) in do.TAKE.rows(connection, [{"ids": list(ids), "who": owner, "lease": lease}]):
             try:
-                identity = json.loads(self.seal.decrypt(row.identity))
+                identity = json.loads(self.seal.decrypt(sealed))
             except StorageError:  # somebody altered the row: it must not stop the others
-                connection.execute(update(instances).where(columns.id == row.id).values(
+                connection.execute(update(instances).where(instances.c.id == instance_id).values(
                     state=State.QUARANTINED, reason=Reason.INTERNAL_ERROR, detail="its sealed columns were altered", **_CLOSING))
                 continue
-            items[row.id] = WorkItem(row.id, row.token, row.route, row.file, row.size, row.sop_class_uid, identity["sop_instance_uid"],
-                                     row.transfer_syntax_uid, row.attempts - 1, row.waived, row.edits)
+            items[instance_id] = WorkItem(instance_id, token, route, file, size, sop_class, identity["sop_instance_uid"], syntax,
+                                          attempts - 1, waived, json.loads(edits) if isinstance(edits, str) else edits)
         return [items[instance_id] for instance_id in ids if instance_id in items]
 
     def renew(self, items: Sequence[WorkItem] | Sequence[DeliveryItem], lease: float) -> list[int]:
@@ -163,7 +151,7 @@ class Work(Receipts, Sampling):
                         series_number=outcome.series_number, instance_number=outcome.instance_number, **_CLOSING))
                 elif isinstance(outcome, RetryItem):
                     connection.execute(update(instances).where(instances.c.id == outcome.id).values(
-                        self._retry(outcome, held[outcome.id].attempts)))
+                        self._retry(outcome, held[outcome.id][0])))
         lost = [outcome for outcome in outcomes if outcome.id not in held]
         files = [outcome.release.file for outcome in outcomes
                  if isinstance(outcome, ReleasedItem) and (outcome.id not in held or outcome.id in mixed)]
@@ -180,26 +168,16 @@ class Work(Receipts, Sampling):
         checked = [outcome for outcome in outcomes if outcome.patient_key]
         if not checked:
             return set()
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         whose = {outcome.study_key: outcome.patient_key for outcome in reversed(checked)}
-        new = dialect.insert(studies).values(study_key=bindparam("study_key"), patient_key=bindparam("patient_key"), seen_at=now())
-        # Once a day is enough for `expire`, and most instances of a study then change nothing.
-        seen = new.on_conflict_do_update(index_elements=["study_key"], set_={"seen_at": now()},
-                                         where=studies.c.seen_at.is_(None) | (studies.c.seen_at < now() - _DAY_S))
-        connection.execute(seen,
-                           [{"study_key": study, "patient_key": patient} for study, patient in sorted(whose.items())])
-        rows = connection.execute(select(studies).where(studies.c.study_key.in_(list(whose))))
-        known = {row.study_key: row.patient_key for row in rows}
+        do.SEEN.many(connection, [{"study": study, "patient": patient} for study, patient in sorted(whose.items())])
+        known: dict[str, str] = dict(do.WHOSE.rows(connection, [{"studies": list(whose)}]))
         return {outcome.id for outcome in checked if known[outcome.study_key] != outcome.patient_key}
 
-    def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, Any]:
+    def _held(self, connection: Connection, outcomes: Sequence[Finished]) -> dict[int, tuple[int, int]]:
         """Id -> attempts and round of the outcomes whose claim still stands, locked in a fixed order."""
-        columns = instances.c
-        rows = connection.execute(
-            select(columns.id, columns.attempts, columns.round)
-            .where(*claimed(instances, outcomes), columns.state == State.PROCESSING)
-            .order_by(columns.id).with_for_update())
-        return {row.id: row for row in rows}
+        tokens = {outcome.id: outcome.token for outcome in outcomes}
+        return {instance_id: (attempts, turn) for instance_id, token, attempts, turn in do.HELD.rows(connection, [{"ids": list(tokens)}])
+                if tokens[instance_id] == token}
 
     def _retry(self, outcome: RetryItem, attempts: int) -> dict[str, Any]:
         if outcome.counted and attempts >= self.attempts:
@@ -207,28 +185,26 @@ class Work(Receipts, Sampling):
         return {"state": State.RECEIVED, "detail": storable(outcome.detail), "due": now() + outcome.delay, "owner": None,
                 "attempts": attempts if outcome.counted else attempts - 1}
 
-    def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem], held: Mapping[int, Any]) -> None:
+    def _finish_released(self, connection: Connection, outcomes: Sequence[ReleasedItem],
+                         held: Mapping[int, tuple[int, int]]) -> None:
         if not outcomes:
             return
-        connection.execute(
-            update(instances).where(instances.c.id == bindparam("key")).values(
-                state=State.RELEASED, due=None, owner=None, reason=None, detail=None, content=bindparam("digest")),
-            [{"key": outcome.id, "digest": outcome.content or None} for outcome in outcomes])
+        do.RELEASE.many(connection, [{"key": outcome.id, "digest": outcome.content or None} for outcome in outcomes])
         connection.execute(insert(releases).values(released_at=now()), [
             {"instance_id": outcome.id, "sop_class_uid": outcome.release.sop_class_uid,
              "sop_instance_uid": outcome.release.sop_instance_uid, "transfer_syntax_uid": outcome.release.transfer_syntax_uid,
              "file": outcome.release.file, "size": outcome.release.size, "digest": outcome.release.digest,
              "seal": outcome.release.seal, "study_key": outcome.study_key, "receipt": outcome.receipt,
              "patient": outcome.patient or None, "study": outcome.study or None, "device": outcome.device or None} for outcome in outcomes])
-        connection.execute(insert(deliveries).values(due=now(), changed_at=now()), [
-            {"instance_id": outcome.id, "destination": destination, "state": DeliveryState.WAITING, "study_key": outcome.study_key,
-             "round": held[outcome.id].round}
+        do.DELIVER.many(connection, [
+            {"of": outcome.id, "to": destination, "study": outcome.study_key, "turn": held[outcome.id][1]}
             for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)])
         self._chain(connection, outcomes)
         self._sample(connection, outcomes)
 
 
-def _fresh_or_alone(rows: Sequence[Any]) -> list[int]:
-    if rows and rows[0].attempts > 0:
-        return [rows[0].id]
-    return [row.id for row in takewhile(lambda row: row.attempts == 0, rows)]
+def _fresh_or_alone(rows: Sequence[tuple[int, int]]) -> list[int]:
+    """Ids out of rows (id, attempts)."""
+    if rows and rows[0][1] > 0:
+        return [rows[0][0]]
+    return [instance_id for instance_id, _ in takewhile(lambda row: row[1] == 0, rows)]

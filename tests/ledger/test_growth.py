@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 
+from radanon_node.ledger.prepared import Prepared
+
 Hands = Any
 ROWS = {"sqlite": 200_000, "postgresql": 50_000}
 
@@ -53,9 +55,19 @@ def plans(engine: Engine, act: Any) -> dict[str, str]:
         if statement.split()[0] in ("SELECT", "UPDATE", "DELETE") and not many:
             statements.append((statement, parameters))
 
+    bound = Prepared._bound
+
+    def noted(self: Prepared, connection: Any, parameters: Any) -> tuple[str, list[Any]]:
+        statement, values = bound(self, connection, parameters)
+        if statement.split()[0] in ("SELECT", "UPDATE", "DELETE") and values:
+            statements.append((statement, tuple(values[0]) if isinstance(values[0], list) else values[0]))
+        return statement, values
+
     event.listen(engine, "before_cursor_execute", note)
     try:
-        act()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Prepared, "_bound", noted)
+            act()
     finally:
         event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
