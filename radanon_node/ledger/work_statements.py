@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Insert, bindparam, insert, literal, select, update
+from sqlalchemy import bindparam, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.ledger.prepared import Among, Prepared, prepared
@@ -45,7 +45,7 @@ DELIVER = prepared(lambda among: insert(deliveries).values(
 """`of`, `to`, `study`, `turn`."""
 
 
-def _seen(new: Insert | Any) -> Any:
+def _seen(new: Any) -> Any:
     # Once a day is enough for `expire`, and most instances of a study then change nothing.
     return new.values(study_key=bindparam("study"), patient_key=bindparam("patient"), seen_at=now()).on_conflict_do_update(
         index_elements=["study_key"], set_={"seen_at": now()}, where=studies.c.seen_at.is_(None) | (studies.c.seen_at < now() - _DAY_S))
