@@ -135,9 +135,7 @@ class Node:
         port = listener.start() if listener else None  # before the children: a taken port is one clear line, nothing to clean up
         self._record(ledger, "node start", f"radanon_node {radanon_node.__version__}, {'+'.join(self.roles)}, "
                      f"config sha256 {config_hash(self.config)}")
-        children = self._children(wake)
-        if listener:
-            listener.add_to(children)
+        children = self._children(wake, listener)
         children.start()
         if listener:
             listener.wait_until_up()
@@ -213,8 +211,10 @@ class Node:
 
         return Receiver(self.config, ledger, spool, wake)
 
-    def _children(self, wake: Wakeups) -> Children:
+    def _children(self, wake: Wakeups, receiver: Receiver | None) -> Children:
         children = Children(self.config, wake)
+        if receiver:
+            receiver.add_to(children)  # the first: peers wait for them
         if "worker" in self.roles:
             for index in range(worker_count(self.config)):
                 children.add(f"worker-{index + 1}", worker_main)

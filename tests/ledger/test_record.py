@@ -90,6 +90,19 @@ def test_the_next_start_writes_the_rows_of_a_dead_listener_from_its_files(hands:
     assert hands.spool.sweep(hands.ledger.known_files, hands.ledger.readmit) == []
 
 
+def test_rows_that_a_power_cut_took_back_are_written_again_from_the_files(hands: Hands) -> None:
+    other = hands.again()
+    names = [spooled(other, f"1.2.{number}") for number in range(250)]
+    arrivals = [RECORDS.read(name, (hands.root / name).read_bytes()) for name in names]
+    other.ledger.admit([arrival for arrival in arrivals if arrival is not None], urgent=False)
+    assert hands.states() == {"received": 250}
+    other.close()
+    hands.sql("DELETE FROM instances WHERE id % 2 = 1")
+    assert hands.spool.sweep(hands.ledger.known_files, hands.ledger.readmit) == []
+    assert hands.states() == {"received": 250}
+    assert {item.file for item in hands.ledger.claim("worker", 300, 60)} == set(names)
+
+
 def test_the_same_instance_has_the_same_digest_in_its_receipts_whenever_it_came() -> None:
     first, second = (marked("1.2.3", b"body", name)[1] for name in ("in/x", "in/y"))
     assert first != second

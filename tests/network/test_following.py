@@ -91,6 +91,25 @@ def test_rows_of_a_burst_share_transactions_and_flush_waits_for_them(place: Plac
     assert sum(place.rung) == 40
 
 
+def test_processes_that_share_a_port_share_the_bound_on_what_has_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radanon_node.network.following._PATIENCE_S", 0.05)
+    ledger, removed = Ledger(), NoFiles()
+    following = Following(ledger, removed, RECORDS, lambda _: None, Stages(), processes=32)
+    ledger.gate.clear()
+    following.start()
+    taken = 0
+    with pytest.raises(LedgerUnavailable):
+        while taken < 200:
+            following.admit(Arrival(f"in/{taken}", 1, "R", "C", CT, "1.2", SYNTAX, 0.0), lambda _: None)
+            taken += 1
+    assert taken == 128 // 32
+    assert removed.removed == [f"in/{taken}"]
+    ledger.gate.set()
+    assert following.flush(10)
+    following.stop(10)
+    assert len(ledger.rows) == taken
+
+
 def test_while_the_ledger_is_down_nothing_more_is_taken_and_nothing_is_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("radanon_node.network.following._PAUSE_S", 0.05)
     place.ledger.error = LedgerUnavailable("ledger: OperationalError")
