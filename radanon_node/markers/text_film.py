@@ -121,14 +121,18 @@ def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) 
     """What the net finds in some blocks, from coarse to fine."""
     found: list[Detection] = []
     looks: list[int] = []
-    for shrink in (*(shrink for shrink in _SHRINKS if max(view.shape) >= shrink * _LEAST_SIDE), 1):
+    for shrink in (*(shrink for shrink in _SHRINKS if max(view.shape) >= shrink * _LEAST_SIDE and min(view.shape) >= shrink * BLOCK), 1):
         reduced = view
         for _ in range(shrink.bit_length() - 1):
             reduced = _halved(reduced)
         left = np.zeros_like(blocks)
         for part in busy_parts(blocks, _LARGEST_PART):
             window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
-            lines = detector.detect_window(reduced, _reduced(window, shrink, reduced.shape))
+            inside = _reduced(window, shrink, reduced.shape)
+            if shrink > 1 and min(inside.width, inside.height) < _LEAST_LINE:
+                left[part.y0 : part.y1, part.x0 : part.x1] = True  # too narrow to hold a line of that size
+                continue
+            lines = detector.detect_window(reduced, inside)
             if shrink > 1:
                 lines = [_enlarged(view, one, shrink) for one in lines if min(one.box.width, one.box.height) >= _LEAST_LINE]
             looks += [looks[-1] + 1 if looks else 0] * len(lines)

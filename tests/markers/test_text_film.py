@@ -105,6 +105,14 @@ def test_large_print_is_looked_at_small_and_small_print_at_full_size(detector: T
     assert not any(window.intersection(boxes[0]).area == boxes[0].area for window in full), "large print was"
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(2501, 2050), (2500, 33), (40, 2500), (1201, 130)])
+def test_films_of_any_shape(rows: int, columns: int, detector: TextDetector) -> None:
+    film = np.full((rows, columns), 60, np.uint8)
+    for y in range(0, rows, 400):
+        printed(film, ("HM 8", max(columns - 32, 0), y, 14))
+    assert all(one.box.clipped(rows, columns) == one.box for one in film_text(film, lambda: detector, []))
+
+
 def test_an_initial_after_a_name_is_part_of_the_line() -> None:
     name, initial, speck = Box(20, 40, 120, 60), Box(136, 41, 150, 60), Box(280, 40, 296, 60)
     assert found(_Sees([name, initial, speck], [("PETRAUSKAS", 0.9), ("B", 0.9), ("B", 0.9)])) == [name, initial]
