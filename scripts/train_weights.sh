@@ -2,7 +2,8 @@
 # The recipe of weights/markers.*: `sh scripts/train_weights.sh FOLDER` with the folder of labelled films (labels.jsonl beside them).
 # Four runs on windows of 320 pixels, each from the one before it: the second with the decoys and labels that a person reviewed on
 # further films of the same collection (scripts/recipe/reviewed.jsonl), the third and the fourth on wider and wider drawn films with more
-# that is no marker. Then the second stage, on the detector's own candidates. An interrupted run of the detector is gone on with.
+# that is no marker. Then the second stage, on the detector's own candidates on films, windows and whole drawn films. An interrupted run of
+# the detector is gone on with.
 set -eu
 films=${1:?folder with labels.jsonl and its films}
 radanon=${RADANON:-.venv/bin/radanon}
@@ -18,6 +19,6 @@ known="$labels $labels $labels $labels $labels --labels scripts/recipe/reviewed.
 "$radanon" train --out runs/fourth --films "$films" $known --start runs/third/best.pt --image 320 --passes 23000 --rate 0.0011 \
     --final 0.01 --real 0.5 --seed 21
 "$radanon" train --out runs/pair --films "$films" $labels --labels scripts/recipe/reviewed.jsonl \
-    --second-stage-of runs/fourth/best.pt --windows 11500 --passes 330000 --rate 0.002
+    --second-stage-of runs/fourth/best.pt --windows 11500 --passes 380000 --rate 0.002
 "$radanon" export runs/pair/best.pt --out runs/weights --card scripts/recipe/card.json
 "$radanon" evaluate --weights runs/weights/markers.onnx --labels "$films/labels.jsonl" --films "$films" --drawn 60 --calibrate
