@@ -47,7 +47,8 @@ class Anonymised:
     paint : Paint
         The stored values it was filled with.
     moves : ndarray of float32, shape (rows, columns, 2), or None
-        Where each pixel was taken from, relative to itself, in pixels; see `field`. None where nothing was moved by a field.
+        Where each pixel was taken from, relative to itself, in pixels; see `field`. Memory that is lent until
+        the block of ``Anonymiser.computed`` ends. None where nothing was moved by a field.
     """
 
     values: NDArray[Any]
