@@ -43,7 +43,7 @@ Cleaner: TypeAlias = Callable[[Sequence[Received], Policy], list[Released | Quar
 
 _POLL_S = 1.0
 _REST_MOST_S = 15.0
-_GATHER_S = 0.1  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
+_GATHER_S = 0.15  # claims that find little are so far apart: a claim costs as much for one instance as for sixteen
 _BATCH_BYTES = 256 * 2**20
 
 
