@@ -27,8 +27,8 @@ REACH = 1.5
 _DATA = Path(__file__).with_name("data")
 _LEAST_RANGE = 8.0
 _RIM = 0.06
-# Above the first a pixel is the character's; above the second it may be, if it is as bright.
-_MARKED, _NEAR = 0.5, 0.2
+MARKED, NEAR = 0.5, 0.2
+"""Above the first a pixel is the character's; above the second it may be, if it is as bright."""
 
 
 def window_of(box: Box) -> Box:
@@ -104,6 +104,20 @@ def find(view: GrayFrame, box: Box) -> NDArray[np.float32]:
     return ink
 
 
+def find_in(view: GrayFrame, box: Box, crop: Crop) -> NDArray[np.float32]:
+    """`find` in the working pixels of a detection's crop, shape of ``crop.gray``."""
+    window = window_of(box)
+    zoom = SIDE / window.width
+    # From working pixels to the network's: both are looked at pixel centres.
+    at = [
+        (edge - other + 0.5 / crop.scale) * zoom - 0.5
+        for edge, other in ((crop.window.x0, window.x0), (crop.window.y0, window.y0))
+    ]
+    matrix = np.array([[zoom / crop.scale, 0, at[0]], [0, zoom / crop.scale, at[1]]])
+    size = crop.gray.shape[::-1]
+    return np.asarray(cv2.warpAffine(find(view, box), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.float32)
+
+
 def proposals(view: GrayFrame, box: Box, crop: Crop) -> list[Component]:
     """What the network takes for the one character of a detection, as components of its working copy.
 
@@ -121,23 +135,14 @@ def proposals(view: GrayFrame, box: Box, crop: Crop) -> list[Component]:
         Each called cut off: where the character ends is the network's guess. First what is marked, then what of its surely marked part's
         polarity lies in and next to it.
     """
-    window = window_of(box)
-    zoom = SIDE / window.width
-    # From working pixels to the network's: both are looked at pixel centres.
-    at = [
-        (edge - other + 0.5 / crop.scale) * zoom - 0.5
-        for edge, other in ((crop.window.x0, window.x0), (crop.window.y0, window.y0))
-    ]
-    matrix = np.array([[zoom / crop.scale, 0, at[0]], [0, zoom / crop.scale, at[1]]])
-    size = crop.gray.shape[::-1]
-    likely = np.asarray(cv2.warpAffine(find(view, box), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.float32)
-    marked = likely > _MARKED
-    around = grown(marked, 6) & (likely < _NEAR)
+    likely = find_in(view, box, crop)
+    marked = likely > MARKED
+    around = grown(marked, 6) & (likely < NEAR)
     if not marked.any() or not around.any():
         return []
     own, ground = float(np.median(crop.gray[marked])), float(np.median(crop.gray[around]))
     bright, level = own > ground, (own + ground) / 2
-    inked = ((crop.gray > level) if bright else (crop.gray < level)) & (likely > _NEAR)
+    inked = ((crop.gray > level) if bright else (crop.gray < level)) & (likely > NEAR)
     found: list[Component] = []
     for mask in (marked, inked):
         parts = list(labelled(mask.astype(np.uint8), crop, bright, True, None))

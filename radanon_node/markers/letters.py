@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from radanon_node.markers.candidates import SURE, Candidate, sure, tightest, unlike
 from radanon_node.markers.components import Component, Crop, How, components_of, crop_of
-from radanon_node.markers.finder import proposals
+from radanon_node.markers.finder import find_in, proposals
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import DIGITS, SPECKS, page, reader
-from radanon_node.markers.orientation import Upright, corner_of, lead_over_rivals, tilt_of, turned, ways
+from radanon_node.markers.orientation import CORNER, Upright, corner_of, is_rival, lead_over_rivals, tilt_of, turned, ways
 from radanon_node.markers.pieces import cut_apart, cut_straight, joined_pieces
 from radanon_node.markers.surroundings import contains, contrast_of, fragment, in_company, isolated
+from radanon_node.markers.trimming import SURE_CUT, rules, trimmed, within, without_initials
 from radanon_node.pipeline.types import Box, GrayFrame
 
 _WAYS_TO_LOOK = (
     (True, How.PLAIN), (False, How.PLAIN), (True, How.FLAT), (False, How.FLAT), (True, How.LOCAL), (False, How.LOCAL),
     (False, How.NARROW),
 )
-_SURE_CUT, _SURE_BRIDGED, _SURE_FOUND = 0.9, 0.6, 0.85
+_SURE_BRIDGED, _SURE_FOUND = 0.6, 0.85
 # A character of which the finder could have marked a part: at most so much more ink, and so likely.
 _LARGER_WHOLE, _ANOTHER = 2.2, 0.5
 # Probability of "no single character" above which ink is cut apart; less is asked of ink that resembles none.
 _SEVERAL, _SEVERAL_UNLIKE, _LIKE_NONE, _SURELY_SEVERAL = 0.9, 0.75, 0.07, 0.97
-# A part must be so much surer than the whole component to be the letter instead of it.
-_SURER = 0.08
 # A glyph that is hardly less like a rival (a 7 for an L) must be surer than others.
 _CLEAR, _SURE_IF_CLOSE, _VERY_SURE = 0.1, 0.84, 0.93
-# The strokes of a letter whose rivals have acute corners meet at so many degrees at least.
-_CORNER = {"L": 73.0}
+# A detection's own rim, in shares of its larger side.
+_RIM = 0.05
 # What an 8 is read as, whichever way it lies.
 _DIGIT_OR_B = DIGITS | {"B", "&"}
 # Ways whose likeness is this close to the best one are read too.
@@ -45,8 +45,30 @@ _MARGIN = 0.3
 _ALL = 0.6
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """One detection being looked at.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    box : Box
+    crop : Crop
+    text : bool
+        The detector does not call it a side letter.
+    beyond : ndarray of bool, shape of the crop
+        What lies outside the detection and inside one that the detector calls text.
+    """
+
+    view: GrayFrame
+    box: Box
+    crop: Crop
+    text: bool
+    beyond: NDArray[np.bool_]
+
+
 def find_letter(
-    view: GrayFrame, box: Box, retain: Sequence[str], text: bool = False, doubtful: bool = False
+    view: GrayFrame, box: Box, retain: Sequence[str], text: bool = False, doubtful: bool = False, initials: Sequence[Box] = ()
 ) -> tuple[Letter | None, str]:
     """The one isolated letter of a region, or why there is none.
 
@@ -62,6 +84,8 @@ def find_letter(
         speaks against it.
     doubtful : bool
         A letter may be cut off from other ink where its own pixels are less sure: it will not be kept but drawn anew.
+    initials : sequence of Box
+        The other detections of the film that are called text: ink out there is hardly the letter's.
 
     Returns
     -------
@@ -70,12 +94,13 @@ def find_letter(
         A stable code: ``isolated_side_letter`` or the reason against it.
     """
     crop = crop_of(view, box, _MARGIN)
+    look = _Look(view, box, crop, text, _beyond(crop, initials))
     wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
     why = "no_letter"
     seen: list[Component] = []
-    for candidates in _searches(view, box, crop, wanted, seen, not text, SURE if doubtful else _SURE_CUT):
+    for candidates in _searches(view, box, crop, wanted, seen, not text, SURE if doubtful else SURE_CUT):
         for candidate in candidates:
-            letter, why = _judged(view, crop, candidate, seen, text)
+            letter, why = _judged(look, candidate, seen)
             if letter is not None and text and in_company(crop, candidate.component, letter.contrast, seen):
                 letter, why = None, "not_isolated"
             if letter is not None:
@@ -97,10 +122,10 @@ def _searches(
     joined = sorted(unlike(seen), key=lambda component: -component.box.area)[:4]
     joined = [component for component in joined if _is_several(component)]
     for component in joined:
-        parts = [part for part in cut_apart(component, crop) if _rules(part, component)]
+        parts = [part for part in cut_apart(component, crop) if rules(part, component)]
         yield _unless_digit(tightest(parts, wanted, sure_cut), component)
     for component in joined[:2]:
-        parts = [part for part in cut_straight(component, crop, tilt_of(component.mask)) if _rules(part, component)]
+        parts = [part for part in cut_straight(component, crop, tilt_of(component.mask)) if rules(part, component)]
         yield _unless_digit(tightest(parts, wanted, sure_cut), component)
     proposed = proposals(view, box, crop)
     yield [candidate for candidate in sure(proposed, wanted, _SURE_FOUND) if not _part_of_another(candidate, seen)]
@@ -114,31 +139,48 @@ def _part_of_another(candidate: Candidate, seen: Sequence[Component]) -> bool:
             continue
         mean = classify_all_ways(normalise(other.mask))
         likest = int(mean.argmax())
-        if CLASSES[likest] not in (candidate.letter, OTHER) and mean[likest] >= _ANOTHER:
+        known = CLASSES[likest] != OTHER and mean[likest] >= _ANOTHER
+        if known and (CLASSES[likest] != candidate.letter or is_rival(other.glyph, candidate.letter)):
             return True
         if CLASSES[likest] == OTHER and not _unless_digit([candidate], other):
             return True
     return False
 
 
-def _judged(
-    view: GrayFrame, crop: Crop, candidate: Candidate, seen: Sequence[Component], text: bool
-) -> tuple[Letter | None, str]:
-    box = candidate.component.box
+def _beyond(crop: Crop, initials: Sequence[Box]) -> NDArray[np.bool_]:
+    """`_Look.beyond`: the detector's boxes are a little wider than what they are of, so that a rim is the letter's own."""
+    out = np.zeros(crop.gray.shape, np.bool_)
+    for other in initials:
+        part = other.intersection(crop.window)
+        if part.width > 0 and part.height > 0:
+            x0, y0, x1, y1 = (
+                round(value * crop.scale)
+                for value in (part.x0 - crop.window.x0, part.y0 - crop.window.y0, part.x1 - crop.window.x0, part.y1 - crop.window.y0)
+            )
+            out[y0:y1, x0:x1] = True
+    own = crop.inner.grown(round(_RIM * max(crop.inner.width, crop.inner.height))).clipped(*crop.gray.shape)
+    out[own.y0 : own.y1, own.x0 : own.x1] = False
+    return out
+
+
+def _judged(look: _Look, candidate: Candidate, seen: Sequence[Component]) -> tuple[Letter | None, str]:
+    crop, text, box = look.crop, look.text, candidate.component.box
     inside = box.intersection(crop.inner)
     if inside.width <= 0 or inside.height <= 0 or inside.area < _INSIDE * box.area:
         return None, "outside_the_box"
     contrast = contrast_of(crop, candidate.component, True)
     if contrast is None or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
-    candidate = candidate if text else _trimmed(candidate, crop)
+    if not text:
+        candidate = within(trimmed(candidate, crop), crop, look.beyond)
+        candidate = without_initials(candidate, crop, find_in(look.view, look.box, crop))
     way = read_of(candidate)
     if way is None:
         return None, "reading_unsure"
     candidate = replace(candidate, component=_widest(candidate, seen))
     letter = _on_film(candidate, crop, contrast, way)
     alone = not text and min(box.width / crop.inner.width, box.height / crop.inner.height) >= _ALL
-    return (letter, "isolated_side_letter") if isolated(view, letter, way.turn if alone else None) else (None, "not_isolated")
+    return (letter, "isolated_side_letter") if isolated(look.view, letter, way.turn if alone else None) else (None, "not_isolated")
 
 
 def _is_several(component: Component) -> bool:
@@ -157,25 +199,6 @@ def _unless_digit(candidates: list[Candidate], joined: Component) -> list[Candid
     return candidates
 
 
-def _trimmed(candidate: Candidate, crop: Crop) -> Candidate:
-    """The part of a doubtful letter that is far more surely one: without an initial that its outline could be stretched to."""
-    whole = candidate.component
-    if whole.cut or candidate.likelihood >= _SURE_CUT:
-        return candidate
-    # A hook cut off a J would leave an L.
-    if lead_over_rivals(ways(whole.glyph, candidate.letter), candidate.letter) <= 0:
-        return candidate
-    parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if _rules(part, whole)]
-    better = tightest(parts, [CLASSES.index(candidate.letter)], max(_SURE_CUT, candidate.likelihood + _SURER))
-    return better[0] if better else candidate
-
-
-def _rules(part: Component, joined: Component) -> bool:
-    """Is the cut-off part the main one? A side letter is larger than the initials that touch it."""
-    sides = max(part.box.width, part.box.height), max(joined.box.width, joined.box.height)
-    return part.whole and bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > 0.45 * joined.mask.sum())
-
-
 def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
     """The largest component around the candidate that is this letter too: all of its ink, where that fades."""
     found = candidate.component
@@ -188,7 +211,7 @@ def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
 
 def read_of(candidate: Candidate) -> Upright | None:
     """The orientation in which Tesseract reads exactly this letter; only those most like it are tried."""
-    if corner_of(candidate.component.glyph) < _CORNER.get(candidate.letter, 0.0):
+    if corner_of(candidate.component.glyph) < CORNER.get(candidate.letter, 0.0):
         return None
     looks = ways(candidate.component.glyph, candidate.letter)
     lead = lead_over_rivals(looks, candidate.letter)
@@ -213,4 +236,5 @@ def _on_film(candidate: Candidate, crop: Crop, contrast: float, way: Upright) ->
     mask = np.asarray(soft) > 127
     mask = mask if mask.any() else np.ones_like(mask)
     part = candidate.component
-    return Letter(candidate.letter, film, mask, part.bright, contrast, candidate.likelihood, part.cut, way.turn % 360, way.mirrored)
+    turn = way.turn % 360
+    return Letter(candidate.letter, film, mask, part.bright, contrast, candidate.likelihood, part.cut, turn, way.mirrored)

@@ -18,6 +18,8 @@ TEMPLATE_SIDE = 16
 _UPRIGHT_SIDE = 48
 RIVALS = {"L": "7JV1"}
 """Characters that are nearly a letter when they are turned or mirrored."""
+CORNER = {"L": 73.0}
+"""Degrees at which the strokes of a letter meet at least whose rivals have acute corners."""
 _CORNER_SIDE, _CORNER_BLUR, _CORNER_SPREAD = 72, 3.2, 4.0
 # Two directions of strokes are at least so many degrees apart; about each its mean is taken.
 _APART, _ABOUT = 25, 8
@@ -161,6 +163,11 @@ def lead_over_rivals(turned_ways: list[Upright], letter: str) -> float:
     """How much more like `letter` than like a character it is easily taken for, each in its best way; 1 if there is none."""
     best = max(_likeness(way.mask, letter) for way in turned_ways)
     return best - max((_likeness(way.mask, rival) for way in turned_ways for rival in RIVALS.get(letter, "")), default=best - 1)
+
+
+def is_rival(mask: Mask, letter: str) -> bool:
+    """Is a glyph rather a character that is easily taken for `letter`: a 7 or a J for an L?"""
+    return corner_of(mask) < CORNER.get(letter, 0.0) or lead_over_rivals(ways(mask, letter), letter) <= 0
 
 
 def _likeness(upright: Mask, character: str) -> float:

@@ -71,11 +71,12 @@ def judge(
     """
     wanted = tuple(dict.fromkeys(entry.upper() for entry in retain))
     boxes = [detection.box.clipped(*view.shape) for detection in detections]
+    text = [box for detection, box in zip(detections, boxes) if detection.kind is Kind.TEXT]
     verdicts: list[tuple[Detection, Box, Letter | None, str]] = []
     for detection, box in zip(detections, boxes):
         if box.width <= 0 or box.height <= 0:
             continue
-        letter, why = _look(view, detection, box, wanted, identifiers, restamp)
+        letter, why = _look(view, detection, box, wanted, identifiers, restamp, text)
         verdicts.append((detection, box, letter, why))
     letters = [letter for _, _, letter, _ in verdicts if letter is not None]
     initials = [letter for letter in letters if any(_is_initial(letter, other) for other in letters)]
@@ -109,7 +110,7 @@ def judge(
 
 
 def _look(
-    view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str], identifiers: Knows | None, restamp: bool
+    view: GrayFrame, detection: Detection, box: Box, wanted: Sequence[str], identifiers: Knows | None, restamp: bool, text: Sequence[Box]
 ) -> tuple[Letter | None, str]:
     if not wanted:
         return None, "retention_off"
@@ -118,7 +119,7 @@ def _look(
     if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
         return None, "line_of_text"
     capitals = [entry for entry in wanted if len(entry) == 1]
-    letter, why = find_letter(view, box, capitals, detection.kind is not Kind.SIDE_LETTER, restamp)
+    letter, why = find_letter(view, box, capitals, detection.kind is not Kind.SIDE_LETTER, restamp, text)
     if letter is not None and detection.kind is Kind.TEXT and min(letter.box.width / box.width, letter.box.height / box.height) < _FILLS:
         letter, why = None, "not_isolated"
     words = [entry for entry in wanted if len(entry) > 1]

@@ -135,7 +135,7 @@ def train(count: int, epochs: int, seed: int, checkpoint: Path | None = None) ->
                 "recipe": recipe, "net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
                 "overlap": overlap, "epoch": epoch + 1,
             })
-    return net.to(memory_format=torch.contiguous_format), overlap  # type: ignore[call-overload]
+    return net.to(memory_format=torch.contiguous_format), overlap
 
 
 def _keep(checkpoint: Path, state: dict[str, object]) -> None:

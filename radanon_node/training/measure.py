@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from radanon_node.pipeline.types import Box, Detection, Region, Verdict
 from radanon_node.training.synth.film import Item
+from radanon_node.training.synth.markers import SIDE_LETTER
 
 _COVERED = 0.95
 """An item counts as covered, gone or kept when that share of its ink is."""
 _OVERLAP = 0.5
 _OWN = 0.25
+_MOSTLY = 0.5
 _LETTER = 0.9
 _BELONGS = 0.3
 """A box belongs to labelled items when that share of it lies on them; else it is false."""
@@ -191,7 +193,39 @@ def _own_ink(image: NDArray[np.uint8], items: Sequence[Item], number: int, ink: 
             own[shared.y0 - box.y0 : shared.y1 - box.y0, shared.x0 - box.x0 : shared.x1 - box.x0] = False
     if own.sum() >= max(_OWN * mask.sum(), 8):
         return own
+    if ink is None and item.label != SIDE_LETTER:
+        without = mask & ~_strokes_of_others(image, items, number, mask)
+        # Where hardly anything is left the item itself is joined to the stroke.
+        mask = without if without.sum() >= max(_OWN * mask.sum(), 8) else mask
     return mask if mask.any() else np.ones(mask.shape, np.bool_)
+
+
+def _strokes_of_others(image: NDArray[np.uint8], items: Sequence[Item], number: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Ink in an item's box that is connected inside a neighbour's box and lies mostly outside this one: the neighbour's stroke.
+
+    Initials that stand in the angle of an L or under the bowl of an R have its strokes in their box.
+    """
+    box, out = whole(items[number]).clipped(*image.shape), np.zeros_like(mask)
+    inner = image[box.y0 : box.y1, box.x0 : box.x1]
+    if not mask.any() or mask.all():
+        return out
+    bright = float(np.median(inner[mask])) > float(np.median(inner[~mask]))
+    level = int(inner[mask].min() if bright else inner[mask].max())
+    for k, other in enumerate(items):
+        near = whole(other).clipped(*image.shape)
+        shared = near.intersection(box)
+        if k == number or shared.width <= 0 or shared.height <= 0:
+            continue
+        both = Box(min(box.x0, near.x0), min(box.y0, near.y0), max(box.x1, near.x1), max(box.y1, near.y1)).grown(2).clipped(*image.shape)
+        part = image[both.y0 : both.y1, both.x0 : both.x1]
+        _, labels = cv2.connectedComponents(((part >= level) if bright else (part <= level)).astype(np.uint8), connectivity=8)
+        here = labels[box.y0 - both.y0 : box.y1 - both.y0, box.x0 - both.x0 : box.x1 - both.x0]
+        there = labels[near.y0 - both.y0 : near.y1 - both.y0, near.x0 - both.x0 : near.x1 - both.x0]
+        for label in np.unique(here[mask]):
+            total = float((labels == label).sum())
+            if label and (there == label).sum() >= _COVERED * total and (here == label).sum() < _MOSTLY * total:
+                out |= (here == label) & mask
+    return out
 
 
 def _kept(box: Box, own: NDArray[np.bool_], gone: NDArray[np.bool_], keeps: Sequence[Box]) -> bool:

@@ -327,6 +327,21 @@ def test_a_letter_joined_to_initials_is_drawn_anew_only_if_asked(tilt: int, mirr
     assert len(kept(judge(isolated_film.view(), [seen(plain)], ("L", "R"), None, "", restamp=True))) == 1
 
 
+@pytest.mark.parametrize("letter", ["L", "R"])
+@pytest.mark.parametrize(("initial", "top"), [("M", 4), ("M", 20), ("S", 30), ("J", 25)])
+def test_an_initial_that_touches_a_letter_and_reaches_out_of_its_box_is_no_part_of_it(letter: str, initial: str, top: int) -> None:
+    """An R with half an M at its bowl is still most like an R; the detector's box of the initials says where they begin."""
+    film, large, small = Film(16), stencil(letter, 60, 8), stencil(initial, 28, 5)
+    both = np.zeros((60, large.shape[1] + small.shape[1] - 2), bool)
+    both[:, : large.shape[1]] |= large
+    both[top : top + 28, large.shape[1] - 2 :] |= small
+    film.add(both, 40, 60, 110)
+    own, other = Box(40, 60, 40 + large.shape[1], 120), Box(38 + large.shape[1], 60 + top, 40 + both.shape[1], 88 + top)
+    regions = judge(film.view(), [seen(own), seen(other, Kind.TEXT)], ("L", "R"), None)
+    assert len(kept(regions)) == 1
+    assert blackened(film.view(), regions)[other.y0 : other.y1, other.x0 + 4 : other.x1].mean() > 0.97
+
+
 def test_what_stands_on_the_rim_of_a_letters_own_ground_goes() -> None:
     """The ground around a bright letter may pass for a plate where something brighter begins; initials on its rim are no part of it."""
     film = Film(14)

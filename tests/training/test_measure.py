@@ -27,6 +27,17 @@ def test_initials_inside_a_letters_box_can_go_while_the_letter_stays() -> None:
     assert (letter.kept, letter.gone, text.gone, text.kept) == (True, False, True, False)
 
 
+def test_a_letters_stroke_in_the_box_of_its_initials_is_not_theirs() -> None:
+    image, _ = _film()
+    items = [Item(20, 20, 60, 80, 0), Item(22, 40, 58, 74, 1)]  # a box that takes in half the stem of the L
+    gone = np.zeros(image.shape, bool)
+    gone[38:62, 38:60] = True
+    letter, text = film_outcome(0, image, items, ("laterality", "text"), [], gone, ()).items
+    assert letter.kept and text.gone
+    image[44:50, 28:40] = 230  # where they are one piece of ink with it, nobody can tell, and what stays counts as left
+    assert not film_outcome(0, image, items, ("laterality", "text"), [], gone, ()).items[1].gone
+
+
 def test_a_letter_that_lost_its_foot_is_neither_kept_nor_gone() -> None:
     image, items = _film()
     gone = np.zeros(image.shape, bool)
