@@ -23,7 +23,7 @@ _BATCH = 32
 
 
 def strongest_flows(
-    pictures: Tensor, opponents: Sequence[Verifier], mu: float, steps: int = 40, rate: float = 0.2, seed: int = 1
+    pictures: Tensor, opponents: Sequence[Verifier], mu: float, steps: int = 30, rate: float = 0.2, seed: int = 1
 ) -> NDArray[np.float32]:
     """Flows that take films as far from themselves as the opponents can see.
 
@@ -66,7 +66,7 @@ def strongest_flows(
 
 
 def direct_method(
-    films: NDArray[np.uint8], opponents: Sequence[Verifier], side: int, device: torch.device, mu: float, steps: int = 40
+    films: NDArray[np.uint8], opponents: Sequence[Verifier], side: int, device: torch.device, mu: float, steps: int = 30
 ) -> Deforming:
     """The method for films known in advance: each gets the field searched for it.
 
