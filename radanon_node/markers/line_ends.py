@@ -1,0 +1,198 @@
+"""Lines of print are followed to their ends: what a detector found of half a line is no half of a name.
+
+Print that runs over changing ground is found where it stands out best. From there its own ink leads on: marks of the same height, on the
+same rows, of the same polarity, no further apart than the letters of a line are. A side letter that the line runs into in this way is one
+of its characters (the initial of a first name, say), and no side letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
+
+# A line is at least so much longer than high, and holds so many marks.
+_LONG, _MARKS = 2.0, 3
+# Lines are looked at in this many pixels of height: what a stroke or a gap is does not depend on the film's size.
+_HEIGHT = 24
+# How far a look reaches beyond the box, and how often one follows another, in heights of the line.
+_REACH, _LOOKS = 4.0, 4
+# Of the height of the line's capitals: the widest gap before the next mark, marks' heights, how far they may stand off the line's rows.
+_GAP, _LOW, _TALL, _OFF = 0.75, 0.3, 1.35, 0.25
+_WIDEST, _DASH = 3.0, 0.9  # of one mark, as some letters touch each other, and of a low one
+# Ink is what has this share of the line's own contrast; nothing fainter than `_FAINTEST` gray levels can be read.
+_SHARE, _FAINTEST, _NOISE = 0.25, 4.0, 2.5
+# A letter of the line: as high as its capitals and as dark or bright, in a line of so many marks. Lead initials can be as high as their
+# side letter: what only the marker detector calls text must be longer, and more alike, than what the text detector found as well.
+_SAME_HEIGHT, _LEAST_CONTRAST = (0.8, 1.25), 0.6
+_WORD, _MOST_CONTRAST = {False: 5, True: 3}, {False: 1.7, True: 3.0}
+_UNDER = 0.5  # share of a mark in a side letter's box that makes it that letter
+
+
+@dataclass(frozen=True, slots=True)
+class _Ink:
+    """What is known of a line's own ink, in pixels of the look."""
+
+    top: int
+    bottom: int
+    polarity: int
+    contrast: float
+    limit: float
+    marks: int
+    printed: bool
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detection]:
+    """Lengthen the boxes of level and upright lines of text to the ends of their print.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    detections : sequence of Detection
+
+    Returns
+    -------
+    list of Detection
+        One for each given, in their order, none smaller than it was. A side letter that turns out to be a character of a line is ``TEXT``
+        in the line's box.
+    """
+    found = list(detections)
+    for index, one in enumerate(detections):
+        if one.kind is not Kind.TEXT:
+            continue
+        box, printed = one.box.clipped(*view.shape), one.source is Source.TEXT_MODEL
+        letters = {at: other.box for at, other in enumerate(found) if other.kind is Kind.SIDE_LETTER}
+        if box.width >= _LONG * box.height > 0:
+            longer, inside = _follow(view, box, letters, printed)
+        elif box.height >= _LONG * box.width > 0:
+            turned, inside = _follow(view.T, _turned(box), {at: _turned(letter) for at, letter in letters.items()}, printed)
+            longer = _turned(turned)
+        else:
+            continue
+        found[index] = replace(one, box=longer)
+        for at in inside:
+            found[at] = replace(found[at], box=longer, kind=Kind.TEXT)
+    return found
+
+
+def _turned(box: Box) -> Box:
+    return Box(box.y0, box.x0, box.y1, box.x1)
+
+
+def _follow(view: GrayFrame, box: Box, letters: dict[int, Box], printed: bool) -> tuple[Box, list[int]]:
+    """The longer box of a level line, and which of the letters belong to it."""
+    inside: list[int] = []
+    for _ in range(_LOOKS):
+        longer = _look(view, box, {at: letter for at, letter in letters.items() if at not in inside}, inside, printed)
+        if longer == box:
+            break
+        box = longer
+    return box, inside
+
+
+def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int], printed: bool) -> Box:
+    rows, columns = view.shape
+    reach, rim = round(_REACH * box.height), round(0.5 * box.height)
+    window = Box(box.x0 - reach, box.y0 - rim, box.x1 + reach, box.y1 + rim).clipped(rows, columns)
+    scale = min(_HEIGHT / box.height, 2.0)
+    part = np.asarray(cv2.resize(view[window.y0:window.y1, window.x0:window.x1], None, fx=scale, fy=scale,
+                                 interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
+    ground = np.asarray(cv2.medianBlur(part, 2 * round(0.6 * scale * box.height) + 1), np.float32)
+    relief = part.astype(np.float32) - ground
+    own = Box(*(round((edge - start) * scale) for edge, start in zip(
+        (box.x0, box.y0, box.x1, box.y1), (window.x0, window.y0, window.x0, window.y0)))).clipped(*part.shape)
+    ink = _own_ink(relief, own, printed)
+    if ink is None:
+        return box
+    marks = _marks(ink.polarity * relief, ink)
+    scaled = {at: Box(*(round((edge - start) * scale) for edge, start in zip(
+        (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0)))) for at, letter in letters.items()}
+    for mark in marks:
+        if own.x0 <= mark.x0 and mark.x1 <= own.x1 and _of_the_line(mark, ink, ink.polarity * relief):
+            inside += [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]
+    right = _end(marks, own.x1, ink, scaled, inside, ink.polarity * relief)
+    left = part.shape[1] - _end([_mirrored(mark, part.shape[1]) for mark in marks], part.shape[1] - own.x0, ink,
+                                {at: _mirrored(letter, part.shape[1]) for at, letter in scaled.items()}, inside,
+                                ink.polarity * relief[:, ::-1])
+    edge = max(1, round(0.1 * box.height))  # soft edges
+    x0 = box.x0 if left >= own.x0 else max(window.x0 + int(left / scale) - edge, 0)
+    x1 = box.x1 if right <= own.x1 else min(window.x0 + -int(-right // scale) + edge, columns)
+    return Box(min(box.x0, x0), box.y0, max(box.x1, x1), box.y1)
+
+
+def _mirrored(box: Box, columns: int) -> Box:
+    return Box(columns - box.x1, box.y0, columns - box.x0, box.y1)
+
+
+def _own_ink(relief: NDArray[np.float32], own: Box, printed: bool) -> _Ink | None:
+    """Polarity, contrast and rows of the print inside the box; None if there is no line of marks in it."""
+    inner = relief[own.y0:own.y1, own.x0:own.x1]
+    if inner.size == 0:
+        return None
+    polarity = 1 if float(np.percentile(inner, 97)) >= -float(np.percentile(inner, 3)) else -1
+    contrast = float(np.percentile(polarity * inner, 97))
+    outside = np.concatenate([relief[:, :own.x0].ravel(), relief[:, own.x1:].ravel()])
+    noise = float(np.median(np.abs(outside))) if outside.size else 0.0
+    limit = max(_SHARE * contrast, _FAINTEST, _NOISE * noise)
+    if contrast <= limit:
+        return None
+    count, _, stats, _ = cv2.connectedComponentsWithStats((polarity * inner > limit).astype(np.uint8), connectivity=8)
+    letters = [row for row in stats[1:count] if row[cv2.CC_STAT_HEIGHT] >= _LOW * own.height]
+    if len(letters) < _MARKS:
+        return None
+    tops = [int(row[cv2.CC_STAT_TOP]) for row in letters]
+    ends = [int(row[cv2.CC_STAT_TOP] + row[cv2.CC_STAT_HEIGHT]) for row in letters]
+    return _Ink(own.y0 + int(np.percentile(tops, 10)), own.y0 + int(np.percentile(ends, 75)), polarity, contrast, limit, len(letters),
+                printed)
+
+
+def _marks(ink: NDArray[np.float32], line: _Ink) -> list[Box]:
+    """Components that could be characters of the line, wherever they stand in the window."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats((ink > line.limit).astype(np.uint8), connectivity=8)
+    found = []
+    for row in stats[1:count]:
+        x0, y0 = int(row[cv2.CC_STAT_LEFT]), int(row[cv2.CC_STAT_TOP])
+        mark = Box(x0, y0, x0 + int(row[cv2.CC_STAT_WIDTH]), y0 + int(row[cv2.CC_STAT_HEIGHT]))
+        off = _OFF * line.height
+        if (mark.height <= _TALL * line.height and mark.y0 >= line.top - off and mark.y1 <= line.bottom + off
+                and mark.width <= (_WIDEST if mark.height >= _LOW * line.height else _DASH) * line.height and row[cv2.CC_STAT_AREA] >= 3):
+            found.append(mark)
+    return found
+
+
+def _end(marks: Sequence[Box], end: int, line: _Ink, letters: dict[int, Box], inside: list[int], ink: NDArray[np.float32]) -> int:
+    """Where the line ends to the right, in columns of the look."""
+    for mark in sorted(marks, key=lambda one: one.x0):
+        if mark.x1 <= end:
+            continue
+        if mark.x0 - end > _GAP * line.height:
+            break
+        if mark.height < _LOW * line.height and mark.x0 - end > 0.5 * _GAP * line.height:
+            continue  # dots and dashes lead on only where they stand close
+        under = [at for at, letter in letters.items() if _shared(mark, letter) >= _UNDER]
+        if under and not _of_the_line(mark, line, ink):
+            break
+        inside += [at for at in under if at not in inside]
+        end = mark.x1
+    return end
+
+
+def _shared(mark: Box, letter: Box) -> float:
+    common = mark.intersection(letter)
+    return max(common.width, 0) * max(common.height, 0) / max(mark.area, 1)
+
+
+def _of_the_line(mark: Box, line: _Ink, ink: NDArray[np.float32]) -> bool:
+    """A character of the line, rather than a side letter with its initials beside it."""
+    contrast = float(np.percentile(ink[mark.y0:mark.y1, mark.x0:mark.x1], 90)) / max(line.contrast, 1e-3)
+    return (line.marks >= _WORD[line.printed] and _SAME_HEIGHT[0] <= mark.height / line.height <= _SAME_HEIGHT[1]
+            and _LEAST_CONTRAST <= contrast <= _MOST_CONTRAST[line.printed] and abs(mark.y1 - line.bottom) <= 0.15 * line.height)

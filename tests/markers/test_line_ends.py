@@ -1,0 +1,109 @@
+"""Lines of print followed to their ends."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from radanon_node.markers.line_ends import follow_lines
+from radanon_node.pipeline.types import Box, Detection, Kind, Source
+
+FONT = "DejaVuSans.ttf"
+
+
+def ground(rows: int = 200, columns: int = 600) -> NDArray[np.uint8]:
+    """A soft, noisy slope as of anatomy."""
+    rng = np.random.default_rng(7)
+    slope = 90 + 60 * np.sin(np.linspace(0, 3, columns))[None, :] + 10 * np.cos(np.linspace(0, 2, rows))[:, None]
+    return np.asarray(np.clip(slope + rng.normal(0, 1.0, (rows, columns)), 0, 255), np.uint8)
+
+
+def printed(film: NDArray[np.uint8], word: str, at: tuple[int, int], size: int, add: int = 60) -> tuple[NDArray[np.uint8], Box]:
+    """The film with `word` drawn on it, brighter by `add`, and the ink's box."""
+    plain = Image.new("L", film.shape[::-1], 0)
+    ImageDraw.Draw(plain).text(at, word, fill=255, font=ImageFont.truetype(FONT, size))
+    ink = np.asarray(plain) > 128
+    ys, xs = np.nonzero(ink)
+    out = np.clip(film.astype(np.int16) + add * ink, 0, 255).astype(np.uint8)
+    return out, Box(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+
+
+def text(box: Box, source: Source = Source.MARKER_MODEL) -> Detection:
+    return Detection(box, Kind.TEXT, 0.8, source)
+
+
+@pytest.mark.parametrize("size", [14, 28, 48])
+@pytest.mark.parametrize("part", [(0.0, 0.6), (0.4, 1.0), (0.3, 0.7)])
+@pytest.mark.parametrize("add", [60, -50])
+def test_half_a_line_becomes_the_whole_line(size: int, part: tuple[float, float], add: int) -> None:
+    film, ink = printed(ground(), "PRIMERAS 1957", (60, 60), size, add)
+    half = Box(ink.x0 + round(part[0] * ink.width), ink.y0 - 2, ink.x0 + round(part[1] * ink.width), ink.y1 + 2)
+    (found,) = follow_lines(film, [text(half)])
+    assert found.box.x0 <= ink.x0 and found.box.x1 >= ink.x1
+    assert found.box.x0 >= ink.x0 - size and found.box.x1 <= ink.x1 + size, "no further than its print"
+    assert (found.box.y0, found.box.y1) == (half.y0, half.y1)
+
+
+def test_an_upright_line_is_followed_too() -> None:
+    film, ink = printed(ground(200, 600), "PRIMERAS 1957", (60, 60), 24)
+    turned = np.ascontiguousarray(np.rot90(film))
+    columns = film.shape[1]
+    whole = Box(ink.y0, columns - ink.x1, ink.y1, columns - ink.x0)
+    half = Box(whole.x0 - 2, whole.y0, whole.x1 + 2, (whole.y0 + whole.y1) // 2)
+    (found,) = follow_lines(turned, [text(half)])
+    assert found.box.y0 <= whole.y0 and found.box.y1 >= whole.y1
+
+
+def test_the_initial_of_a_printed_name_is_no_side_letter() -> None:
+    film, ink = printed(ground(), "Retabos R.", (60, 60), 40)
+    _, name = printed(ground(), "Retabos", (60, 60), 40)
+    _, initial = printed(ground(), "Retabos R", (60, 60), 40)
+    letter = Detection(Box(name.x1 + 4, ink.y0, initial.x1 + 1, ink.y1), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    line, other = follow_lines(film, [text(Box(name.x0, name.y0 - 2, name.x1, name.y1 + 2), Source.TEXT_MODEL), letter])
+    assert other.kind is Kind.TEXT and other.box.x1 >= initial.x1 and other.box.width > 4 * other.box.height
+    assert line.box.x1 >= initial.x1
+
+
+@pytest.mark.parametrize("initials", ["JK", "DMD"])
+def test_a_side_letter_beside_its_initials_stays_one(initials: str) -> None:
+    film, small = printed(ground(), initials, (140, 92), 30)
+    film, large = printed(film, "L", (100, 60), 62)
+    letter = Detection(large, Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    _, found = follow_lines(film, [text(small.grown(1)), letter])
+    assert found == letter
+
+
+def test_a_line_ends_where_the_film_changes() -> None:
+    film = ground()
+    film[:, 330:] = 235
+    film, ink = printed(np.asarray(cv2.GaussianBlur(film, (0, 0), 1.5), np.uint8), "PRIMERAS", (60, 60), 30)
+    (found,) = follow_lines(film, [text(ink.grown(2))])
+    assert found.box.x1 < 330
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_box_becomes_smaller_or_leaves_the_film(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    rows, columns = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90))
+    film = np.asarray(rng.integers(0, 256, (rows, columns)), np.uint8)
+    if data.draw(st.booleans()):
+        film = np.asarray(cv2.GaussianBlur(film, (0, 0), 1.2), np.uint8)
+    given_ = []
+    for _ in range(data.draw(st.integers(0, 4))):
+        x0, y0 = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, rows - 1))
+        box = Box(x0, y0, data.draw(st.integers(x0 + 1, columns)), data.draw(st.integers(y0 + 1, rows)))
+        source = data.draw(st.sampled_from([Source.MARKER_MODEL, Source.TEXT_MODEL]))
+        given_.append(Detection(box, data.draw(st.sampled_from(Kind)), 0.5, source))
+    found = follow_lines(film, given_)
+    assert len(found) == len(given_)
+    for before, after in zip(given_, found):
+        assert after.box.clipped(rows, columns) == after.box
+        if before.kind is not Kind.SIDE_LETTER or after.kind is Kind.SIDE_LETTER:
+            assert after.kind is before.kind
+            assert before.box.intersection(after.box) == before.box
