@@ -116,13 +116,12 @@ def _look(
         return None, "retention_off"
     if detection.source not in _KEEPABLE:
         return None, "region_rule"
-    if max(box.width, box.height) > _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
-        return None, "line_of_text"
-    capitals = [entry for entry in wanted if len(entry) == 1]
-    letter, why = find_letter(view, box, capitals, detection.kind is not Kind.SIDE_LETTER, restamp, text)
+    capitals, words = [entry for entry in wanted if len(entry) == 1], [entry for entry in wanted if len(entry) > 1]
+    letter, why = None, "line_of_text"
+    if max(box.width, box.height) <= _LONGEST.get(detection.kind, _LONGEST_OTHER) * min(box.width, box.height):
+        letter, why = find_letter(view, box, capitals, detection.kind is not Kind.SIDE_LETTER, restamp, text)
     if letter is not None and detection.kind is Kind.TEXT and min(letter.box.width / box.width, letter.box.height / box.height) < _FILLS:
         letter, why = None, "not_isolated"
-    words = [entry for entry in wanted if len(entry) > 1]
     if letter is None and words:
         letter, why = find_word(view, box, words)
     if letter is not None and identifiers is not None and identifiers.matches(letter.letter):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from radanon_node.markers.components import components_of, crop_of, span_of
 from radanon_node.markers.mark import Letter
-from radanon_node.markers.ocr import page, reader
+from radanon_node.markers.ocr import SPECKS, page, reader
 from radanon_node.markers.orientation import tilt_of, turned
 from radanon_node.markers.surroundings import contrast_of
 from radanon_node.pipeline.types import Box, GrayFrame
@@ -73,7 +73,7 @@ def _read(ink: Mask, words: Sequence[str]) -> str | None:
         for quarter in range(4):
             upright = np.rot90(level[:, ::-1] if mirrored else level, quarter)
             if upright.shape[1] > upright.shape[0]:
-                found.add(reader()(page(upright), word=True))
+                found.add(reader()(page(upright), word=True).strip(SPECKS))
     found &= set(words)
     return found.pop() if len(found) == 1 else None
 

@@ -277,6 +277,16 @@ def test_a_side_word_that_is_asked_for_stays_and_any_other_word_goes(degrees: in
         assert not kept(judge(view, [seen(box)], ("L", "R"), None))
 
 
+@pytest.mark.parametrize("word", ["LINKS", "RECHTS", "DROITE"])
+def test_a_long_side_word_stays_though_a_line_of_text_of_its_shape_goes(word: str) -> None:
+    film = Film(5)
+    box = film.add(stencil(word, 24, 3), 20, 60, 120)
+    (region,) = judge(film.view(), [seen(box, Kind.TEXT)], ("L", "R", "LINKS", "RECHTS", "DROITE"), None)
+    assert (region.verdict, region.why) == (Verdict.KEEP, "isolated_side_word")
+    (region,) = judge(film.view(), [seen(box, Kind.TEXT)], ("L", "R"), None)
+    assert (region.verdict, region.why) == (Verdict.REDACT, "line_of_text")
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_stencil_whose_bridge_parts_the_letter_is_read_as_one(mirrored: bool) -> None:
     film, letter = Film(11), turned(stencil("R", 40, 5), 0, mirrored)
