@@ -65,7 +65,7 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
         One for each given, in their order, none smaller than it was. A side letter that turns out to be a character of a line is ``TEXT``
         in the line's box.
     """
-    found = list(detections)
+    found = _joined(detections)
     for index, one in enumerate(detections):
         if one.kind is not Kind.TEXT:
             continue
@@ -81,6 +81,20 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
         found[index] = replace(one, box=longer)
         for at in inside:
             found[at] = replace(found[at], box=longer, kind=Kind.TEXT)
+    return found
+
+
+def _joined(detections: Sequence[Detection]) -> list[Detection]:
+    """A side letter out of the middle of a line that the text detector found (`text_film` cuts lines beside letters) is of the line."""
+    lines = [one.box for one in detections if one.source is Source.TEXT_MODEL]
+    found = list(detections)
+    for at, one in enumerate(detections):
+        if one.kind is Kind.SIDE_LETTER:
+            for left in lines:
+                rest = [right for right in lines if (right.y0, right.y1, right.x0) == (left.y0, left.y1, one.box.x1)]
+                if left.x1 == one.box.x0 and rest:
+                    whole = Box(left.x0, min(left.y0, one.box.y0), rest[0].x1, max(left.y1, one.box.y1))
+                    found[at] = replace(one, kind=Kind.TEXT, box=whole)
     return found
 
 
@@ -113,16 +127,18 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     ink = _own_ink(relief, own, printed)
     if ink is None:
         return box
-    marks = _marks(ink.polarity * relief, ink)
+    relief *= ink.polarity
+    marks = _marks(relief, ink)
     scaled = {at: Box(*(round((edge - start) * scale) for edge, start in zip(
         (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0)))) for at, letter in letters.items()}
-    for mark in marks:
-        if own.x0 <= mark.x0 and mark.x1 <= own.x1 and _of_the_line(mark, ink, ink.polarity * relief):
-            inside += [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]
-    right = _end(marks, own.x1, ink, scaled, inside, ink.polarity * relief)
+    for mark in marks if scaled else ():
+        if own.x0 <= mark.x0 and mark.x1 <= own.x1:
+            under = [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]
+            inside += under if under and _of_the_line(mark, ink, relief) else ()
+    right = _end(marks, own.x1, ink, scaled, inside, relief)
     left = part.shape[1] - _end([_mirrored(mark, part.shape[1]) for mark in marks], part.shape[1] - own.x0, ink,
                                 {at: _mirrored(letter, part.shape[1]) for at, letter in scaled.items()}, inside,
-                                ink.polarity * relief[:, ::-1])
+                                relief[:, ::-1])
     edge = max(1, round(0.1 * box.height))  # soft edges
     x0 = box.x0 if left >= own.x0 else max(window.x0 + int(left / scale) - edge, 0)
     x1 = box.x1 if right <= own.x1 else min(window.x0 + -int(-right // scale) + edge, columns)

@@ -69,6 +69,15 @@ def test_the_initial_of_a_printed_name_is_no_side_letter() -> None:
     assert line.box.x1 >= initial.x1
 
 
+def test_a_letter_cut_out_of_the_middle_of_a_line_belongs_to_it() -> None:
+    film = ground()
+    letter = Detection(Box(200, 60, 225, 95), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    left, right = text(Box(100, 55, 200, 98), Source.TEXT_MODEL), text(Box(225, 55, 245, 98), Source.TEXT_MODEL)
+    found = follow_lines(film, [letter, left, right])
+    assert found[0].kind is Kind.TEXT and found[0].box == Box(100, 55, 245, 98)
+    assert follow_lines(film, [letter, left])[0] == letter
+
+
 @pytest.mark.parametrize("initials", ["JK", "DMD"])
 def test_a_side_letter_beside_its_initials_stays_one(initials: str) -> None:
     film, small = printed(ground(), initials, (140, 92), 30)
