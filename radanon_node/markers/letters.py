@@ -192,11 +192,14 @@ def _is_several(component: Component) -> bool:
 
 def _unless_digit(candidates: list[Candidate], joined: Component) -> list[Candidate]:
     """No part of an 8 is an R, though the glyph net, which knows no digits, takes an 8 for several characters."""
-    if candidates and classify_all_ways(normalise(joined.mask))[-1] < _SURELY_SEVERAL:
-        level = turned(joined.mask, tilt_of(joined.mask))
-        if any(reader()(page(np.rot90(level, quarter)), word=False).strip(SPECKS) in _DIGIT_OR_B for quarter in range(4)):
-            return []
-    return candidates
+    if not candidates:
+        return []
+    level = turned(joined.mask, tilt_of(joined.mask))
+    read = [reader()(page(np.rot90(level, quarter)), word=False).strip(SPECKS) for quarter in range(4)]
+    # What is surely several characters may be read as a digit by chance; an 8 is read as one upside down too.
+    if classify_all_ways(normalise(joined.mask))[-1] < _SURELY_SEVERAL:
+        return [] if _DIGIT_OR_B.intersection(read) else candidates
+    return [] if read[0] == read[2] == "8" or read[1] == read[3] == "8" else candidates
 
 
 def _widest(candidate: Candidate, seen: Sequence[Component]) -> Component:
