@@ -34,7 +34,7 @@ def test_turning_back_and_forth_keeps_the_shape() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(degrees=st.integers(0, 359), height=st.integers(24, 90), mirrored=st.booleans())
+@given(degrees=st.integers(0, 359), height=st.integers(40, 90), mirrored=st.booleans())
 def test_the_corner_of_an_l_is_right_and_that_of_a_seven_or_a_v_acute(degrees: int, height: int, mirrored: bool) -> None:
     def corner(character: str) -> float:
         return corner_of(drawn.turned(drawn.stencil(character, height, max(height // 9, 3)), degrees, mirrored))
