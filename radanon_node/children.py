@@ -29,6 +29,7 @@ log = structlog.get_logger("radanon.node")
 
 _PR_SET_PDEATHSIG = 1
 _RESTART_DELAY_S = 1.0
+_CORES_EACH, _MOST = 4, 8  # of the processes that a role's work is divided among
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,18 @@ class Children:
                 ledger.spool.sweep(ledger.known_files, ledger.readmit)
         except StorageError as error:
             log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
+
+
+def process_count(wanted: int | str) -> int:
+    """How many processes share one role's work: as many as the settings say, by themselves one per four cores and at most eight.
+
+    Parameters
+    ----------
+    wanted : int or "auto"
+    """
+    if isinstance(wanted, int):
+        return wanted
+    return min(_MOST, max(1, len(os.sched_getaffinity(0)) // _CORES_EACH))
 
 
 def owner_name(child: str, restarts: int) -> str:

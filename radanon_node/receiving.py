@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import structlog
 
-from radanon_node.children import Children, Wakeups, owner_name
+from radanon_node.children import Children, Wakeups, owner_name, process_count
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.network.acceptors import Acceptors
@@ -19,14 +18,6 @@ from radanon_node.stages import Stages, stage_file
 log = structlog.get_logger("radanon.node")
 
 _UP_S = 60.0
-_CORES_EACH, _MOST = 4, 8
-
-
-def acceptor_count(config: Config) -> int:
-    """How many processes receive, by `listener.processes` and this machine's cores."""
-    if isinstance(config.listener.processes, int):
-        return config.listener.processes
-    return min(_MOST, max(1, len(os.sched_getaffinity(0)) // _CORES_EACH))
 
 
 class Receiver:
@@ -41,7 +32,7 @@ class Receiver:
     """
 
     def __init__(self, config: Config, ledger: Ledger, spool: Spool, wake: Wakeups) -> None:
-        count = acceptor_count(config)
+        count = process_count(config.listener.processes)
         self._acceptors = Acceptors(config, count) if count > 1 else None
         self._listener = self._acceptors or Listener(
             config, spool, ledger, lambda _: wake.received.set(), Stages(stage_file(config.node.data_dir, owner_name("listener", 0))))

@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from radanon_node.bell import Bell, EchoBell
-from radanon_node.children import Children, Wakeups
+from radanon_node.children import Children, Wakeups, process_count
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.node import open_store
-from radanon_node.receiving import Receiver, acceptor_count
+from radanon_node.receiving import Receiver
 from radanon_node.settings import Config
 from tests.network.kit import (
     CT,
@@ -294,5 +294,5 @@ def test_idle_processes_use_no_processor_time(site: Site) -> None:
 def test_auto_leaves_small_machines_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for cores, wanted in ((1, 1), (2, 1), (8, 2), (64, 8)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        assert acceptor_count(make_config(tmp_path)) == wanted
-    assert acceptor_count(make_config(tmp_path, {"processes": 3})) == 3
+        assert process_count(make_config(tmp_path).listener.processes) == wanted
+    assert process_count(make_config(tmp_path, {"processes": 3}).listener.processes) == 3
