@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -53,15 +53,17 @@ _LUA = "function OnStoredInstance(instanceId, tags, metadata)\n  Delete(SendToMo
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One column: `instances` of one kind over one association."""
+    """One column: `instances` of one kind over so many associations at once."""
 
     name: str
+    kind: str
     instances: int
+    associations: int = 1
 
 
 def loads(quick: bool) -> list[Load]:
     """CT of 512 x 512 (0.5 MB) and DX of 2560 x 2048 (10 MB), 16 bits allocated."""
-    return [Load("CT", 30 if quick else 300), Load("DX", 3 if quick else 24)]
+    return [Load("CT", "CT", 30 if quick else 300), Load("CT x4", "CT", 40 if quick else 400, 4), Load("DX", "DX", 3 if quick else 24)]
 
 
 # -- what is sent -------------------------------------------------------------------------------------------------------------
@@ -112,26 +114,31 @@ class Films:
     """The instances of a load; each writing is of new SOP Instance UIDs."""
 
     def __init__(self, load: Load) -> None:
-        dataset = {"CT": _ct, "DX": _dx}[load.name](invent(np.random.default_rng(1)))
-        self._place, self._count = fixed_uid(), load.instances
+        dataset = {"CT": _ct, "DX": _dx}[load.kind](invent(np.random.default_rng(1)))
+        self._place, self._count, self._folders = fixed_uid(), load.instances, load.associations
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(self._place)
         self._data = encoded(dataset)
 
-    def write(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
+    def write(self, folder: Path) -> list[Path]:
+        """A folder per association, inside `folder`."""
+        folders = [folder / str(number) for number in range(self._folders)]
+        for each in folders:
+            each.mkdir(parents=True)
         for number in range(self._count):
-            (folder / f"{number}.dcm").write_bytes(self._data.replace(self._place.encode(), fixed_uid().encode()))
+            path = folders[number % self._folders] / f"{number}.dcm"
+            path.write_bytes(self._data.replace(self._place.encode(), fixed_uid().encode()))
+        return folders
 
 
 # -- the gateways: each a context that yields its port, and forwards to the given one -------------------------------------------
 
 
 @contextmanager
-def _radanon(folder: Path, archive: int, detect: str) -> Iterator[Peer]:
-    """This node as a user starts it; `detect` as in ``pixels.detect``."""
+def _radanon(folder: Path, archive: int, detect: str, processes: int | str = "auto") -> Iterator[Peer]:
+    """This node as a user starts it; `detect` as in ``pixels.detect``, `processes` as in ``listener.processes``."""
     with node(folder, {
-        "node": {"data_dir": str(folder / "var"), "log_format": "json"}, "listener": {"port": 0}, "web": {"enabled": False},
-        "routes": [{"ae_title": "BENCH", "profile": "p", "destinations": ["archive"]}],
+        "node": {"data_dir": str(folder / "var"), "log_format": "json"}, "web": {"enabled": False},
+        "listener": {"port": 0, "processes": processes}, "routes": [{"ae_title": "BENCH", "profile": "p", "destinations": ["archive"]}],
         "destinations": {"archive": {"host": "127.0.0.1", "port": archive, "ae_title": "ARCHIVE"}},
         "profiles": {"p": {"tags": {"options": ["clean_pixel_data", "retain_longitudinal_modified_dates"]}, "pixels": {"detect": detect}}},
     }) as peer:
@@ -193,6 +200,7 @@ def _pass_through(folder: Path, archive: int, ready: Connection) -> None:
 
 _GATEWAYS: Mapping[str, Any] = {
     "radanon, tags scrubbed and verified": lambda folder, archive: _radanon(folder, archive, "off"),
+    "radanon, the same, two processes receive": lambda folder, archive: _radanon(folder, archive, "off", 2),
     "radanon, tags and pixels": lambda folder, archive: _radanon(folder, archive, "auto"),
     "Orthanc + Lua forwarder, no de-identification": _orthanc,
     _REFERENCE: lambda folder, archive: in_process(_pass_through, folder, archive, patience=START_S),
@@ -202,8 +210,8 @@ _GATEWAYS: Mapping[str, Any] = {
 # -- the measurement ----------------------------------------------------------------------------------------------------------
 
 
-def _through(gateway: Peer, films: Path, archive: Path, count: int) -> tuple[float, float] | None:
-    """Send `films`, wait until `archive` has as many files.
+def _through(gateway: Peer, films: Sequence[Path], archive: Path, count: int) -> tuple[float, float] | None:
+    """Send each folder of `films` over an association of its own, wait until `archive` has as many files.
 
     Returns
     -------
@@ -211,15 +219,18 @@ def _through(gateway: Peer, films: Path, archive: Path, count: int) -> tuple[flo
         Instances per second, and the gateway's milliseconds of processor time per instance; None if they do not come.
     """
     before, begun = gateway.cpu(), time.perf_counter()
-    (sender,) = storescu(gateway.port, [films])
+    senders = storescu(gateway.port, films)
     while sum(1 for _ in os.scandir(archive)) < count:
-        if time.perf_counter() - begun > _PATIENCE_S + _PER_INSTANCE_S * count or sender.poll() not in (None, 0):
-            sender.kill()
-            sender.wait()
+        if time.perf_counter() - begun > _PATIENCE_S + _PER_INSTANCE_S * count or any(
+                sender.poll() not in (None, 0) for sender in senders):
+            for sender in senders:
+                sender.kill()
+                sender.wait()
             return None
         time.sleep(0.02)
     seconds = time.perf_counter() - begun
-    sender.wait()
+    for sender in senders:
+        sender.wait()
     time.sleep(_SETTLE_S)  # what comes after the last delivery, such as the removal of files, counts too
     spent = used(before, gateway.cpu())
     for path in archive.iterdir():
@@ -260,8 +271,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
                 for name, (gateway, archive) in running.items():
                     if (name, load.name) in missed:
                         continue
-                    films.write(folder / "films")
-                    figures = _through(gateway, folder / "films", archive, load.instances)
+                    figures = _through(gateway, films.write(folder / "films"), archive, load.instances)
                     shutil.rmtree(folder / "films")
                     if figures is None:
                         missed.append((name, load.name))
@@ -283,7 +293,7 @@ def shown(measured: dict[str, Any]) -> str:
     """Medians in instances per second as Markdown, in brackets times the pass-through; then the node's stages."""
     columns = {load["name"]: "instances/s" for load in measured["loads"]}
     lines = [table("gateway", columns, measured["runs"], _REFERENCE, cpu=measured["cpu"]),
-             f"{footer(measured, 'the pass-through')} One association. {' '.join(measured['absent'])}",
+             f"{footer(measured, 'the pass-through')} x4: four associations at once. {' '.join(measured['absent'])}",
              "\nThe node's stages (ms per passage and passages; claim, store and record are of a batch):\n",
              "| stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for stage in dict.fromkeys(stage for found in measured["stages"].values() for stage in found):
