@@ -118,16 +118,15 @@ def find_in(view: GrayFrame, box: Box, crop: Crop) -> NDArray[np.float32]:
     return np.asarray(cv2.warpAffine(find(view, box), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), np.float32)
 
 
-def proposals(view: GrayFrame, box: Box, crop: Crop) -> list[Component]:
+def proposals(crop: Crop, likely: NDArray[np.float32]) -> list[Component]:
     """What the network takes for the one character of a detection, as components of its working copy.
 
     Parameters
     ----------
-    view : ndarray of uint8, shape (rows, columns)
-    box : Box
-        The detection.
     crop : Crop
-        Its working copy.
+        The detection's working copy.
+    likely : ndarray of float32, shape of ``crop.gray``
+        `find_in` of it.
 
     Returns
     -------
@@ -135,7 +134,6 @@ def proposals(view: GrayFrame, box: Box, crop: Crop) -> list[Component]:
         Each called cut off: where the character ends is the network's guess. First what is marked, then what of its surely marked part's
         polarity lies in and next to it.
     """
-    likely = find_in(view, box, crop)
     marked = likely > MARKED
     around = grown(marked, 6) & (likely < NEAR)
     if not marked.any() or not around.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ _MARGIN = 0.3
 _ALL = 0.6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Look:
     """One detection being looked at.
 
@@ -65,6 +66,11 @@ class _Look:
     crop: Crop
     text: bool
     beyond: NDArray[np.bool_]
+
+    @cached_property
+    def likely(self) -> NDArray[np.float32]:
+        """What the letter finder makes of the crop; asked once for all candidates, and only if one comes so far."""
+        return find_in(self.view, self.box, self.crop)
 
 
 def find_letter(
@@ -98,7 +104,7 @@ def find_letter(
     wanted = [CLASSES.index(letter) for letter in retain if letter in CLASSES and letter != OTHER]
     why = "no_letter"
     seen: list[Component] = []
-    for candidates in _searches(view, box, crop, wanted, seen, not text, SURE if doubtful else SURE_CUT):
+    for candidates in _searches(look, wanted, seen, SURE if doubtful else SURE_CUT):
         for candidate in candidates:
             letter, why = _judged(look, candidate, seen)
             if letter is not None and text and in_company(crop, candidate.component, letter.contrast, seen):
@@ -108,10 +114,9 @@ def find_letter(
     return None, why
 
 
-def _searches(
-    view: GrayFrame, box: Box, crop: Crop, wanted: Sequence[int], seen: list[Component], divide: bool, sure_cut: float
-) -> Iterator[list[Candidate]]:
-    """Candidates in order of cost: plain lead and print, cut-out letters, faint ones, stencils; if asked, joined ones cut apart."""
+def _searches(look: _Look, wanted: Sequence[int], seen: list[Component], sure_cut: float) -> Iterator[list[Candidate]]:
+    """Candidates in order of cost: plain lead and print, cut-out letters, faint ones, stencils; no text: joined ones cut apart too."""
+    crop, divide = look.crop, not look.text
     for bright, how in _WAYS_TO_LOOK if divide else _WAYS_TO_LOOK[:4]:
         components = components_of(crop, bright, how)
         seen.extend(components)
@@ -127,7 +132,7 @@ def _searches(
     for component in joined[:2]:
         parts = [part for part in cut_straight(component, crop, tilt_of(component.mask)) if rules(part, component)]
         yield _unless_digit(tightest(parts, wanted, sure_cut), component)
-    proposed = proposals(view, box, crop)
+    proposed = proposals(crop, look.likely)
     yield [candidate for candidate in sure(proposed, wanted, _SURE_FOUND) if not _part_of_another(candidate, seen)]
 
 
@@ -173,7 +178,7 @@ def _judged(look: _Look, candidate: Candidate, seen: Sequence[Component]) -> tup
         return None, "not_a_mark"
     if not text:
         candidate = within(trimmed(candidate, crop), crop, look.beyond)
-        candidate = without_initials(candidate, crop, find_in(look.view, look.box, crop))
+        candidate = without_initials(candidate, crop, look.likely)
     way = read_of(candidate)
     if way is None:
         return None, "reading_unsure"

@@ -50,7 +50,7 @@ def test_a_joined_letter_is_proposed_without_what_overlaps_it() -> None:
     film, box, letter = joined()
     view = film.view()
     crop = crop_of(view, box, 0.3)
-    proposed = finder.proposals(view, box, crop)
+    proposed = finder.proposals(crop, finder.find_in(view, box, crop))
     assert proposed and all(component.cut for component in proposed)
     rows, columns = np.nonzero(letter)
     best = 0.0
@@ -74,7 +74,8 @@ def test_the_same_box_gives_the_same_pixels() -> None:
 def test_nothing_is_proposed_on_plain_ground() -> None:
     view = np.full((200, 200), 80, np.uint8)
     box = Box(60, 60, 110, 120)
-    assert all(component.mask.mean() < 0.9 for component in finder.proposals(view, box, crop_of(view, box, 0.3)))
+    crop = crop_of(view, box, 0.3)
+    assert all(component.mask.mean() < 0.9 for component in finder.proposals(crop, finder.find_in(view, box, crop)))
 
 
 @pytest.mark.parametrize("whole", ["E", "F", "B"])
