@@ -9,13 +9,29 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event, func, insert, make_url, select, tuple_, union
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
 from radanon_node.ledger.audit_chain import AuditChain, append
 from radanon_node.ledger.gate import Gate
+from radanon_node.ledger.prepared import prepared
 from radanon_node.ledger.schema import instances, releases, tally
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
@@ -136,11 +152,12 @@ class Database:
                                                "instance_id": instance_id, "delivery_id": delivery_id})
 
 
+_COUNT = prepared(lambda among: insert(tally).values(kind=bindparam("sort"), name=bindparam("of"), change=bindparam("by")))
+
+
 def count_delivered(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:
     """Add to the tally of delivered instances per ``route`` or deliveries per ``destination``, in the transaction that changes the rows."""
-    rows = [{"kind": kind, "name": name, "change": count} for name, count in counts.items() if count]
-    if rows:
-        connection.execute(insert(tally), rows)
+    _COUNT.rows(connection, [{"sort": kind, "of": name, "by": count} for name, count in counts.items() if count])
 
 
 def in_index_order(connection: Connection) -> None:

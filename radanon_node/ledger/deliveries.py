@@ -111,7 +111,7 @@ class Deliveries(Rates):
             for result in wanted:
                 if result.item.id in held:
                     alike.setdefault((result.outcome, result.delay, result.detail), []).append(result.item.id)
-            _count(connection, "destination", Counter(
+            count_delivered(connection, "destination", Counter(
                 result.item.destination for result in wanted if result.outcome == "delivered" and result.item.id in held))
             for (outcome, delay, detail), ids in alike.items():
                 if outcome == "delivered":
@@ -170,7 +170,7 @@ class Deliveries(Rates):
         delivered = do.CLOSE_DELIVERED.rows(connection, these)
         if delivered:
             do.CLOSE_RELEASES.rows(connection, [{"ids": [row[0] for row in delivered]}])
-            _count(connection, "route", Counter(row[1] for row in delivered))
+            count_delivered(connection, "route", Counter(row[1] for row in delivered))
 
     def destination_state(self, name: str, up: bool) -> None:
         """Record whether a destination answers; `status` shows it."""
@@ -218,11 +218,6 @@ class Deliveries(Rates):
                 for row in chunk:
                     self._audit(connection, who, "deliveries retry", reason, row.instance_id, row.id)
         return len(rows)
-
-
-def _count(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:
-    """As `count_delivered`."""
-    do.COUNT.rows(connection, [{"sort": kind, "of": name, "by": count} for name, count in counts.items() if count])
 
 
 def _outcome(outcome: DeliveryOutcome, delay: float, detail: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, literal, select, text, update
+from sqlalchemy import bindparam, exists, literal, select, text, update
 
 from radanon_node.ledger.prepared import Among, prepared
-from radanon_node.ledger.schema import WAITING, deliveries, destinations, instances, now, releases, tally, unindexed
+from radanon_node.ledger.schema import WAITING, deliveries, destinations, instances, now, releases, unindexed
 from radanon_node.ledger.types import DeliveryState, State
 
 _SENDABLE = text("deliveries.state IN ('waiting', 'sending')")
@@ -58,8 +58,6 @@ HELD = prepared(lambda among: select(_columns.id, _columns.token).where(
 DELIVERED = prepared(lambda among: update(deliveries).where(among(_columns.id, "ids")).values(
     state=DeliveryState.DELIVERED, owner=None, detail=bindparam("note"), changed_at=now(), crashes=0, due=None))
 """`ids`, `note`."""
-COUNT = prepared(lambda among: insert(tally).values(kind=bindparam("sort"), name=bindparam("of"), change=bindparam("by")))
-"""`sort`, `of`, `by`."""
 
 _open = exists().where(_columns.instance_id == instances.c.id, _columns.due.isnot(None))
 _failed = exists().where(_columns.instance_id == instances.c.id, _columns.state == DeliveryState.FAILED)
