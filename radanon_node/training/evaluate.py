@@ -23,6 +23,8 @@ from radanon_node.training.synth.markers import CLASSES
 
 _FLOOR = 0.005
 _LETTER_KINDS = ("laterality", "side_letter")
+_OTHER_LETTER = "other_letter"
+"""Kind of a side letter that is not among those to be retained: to be removed as text is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +174,7 @@ def evaluate(
             number,
             subject.image,
             subject.items,
-            subject.kinds,
+            _kinds(subject, retain),
             detections,
             gone,
             matches,
@@ -184,6 +186,14 @@ def evaluate(
         if on_film is not None:
             on_film(subject, detections, regions, outcome)
     return Report(tuple(films), tuple(names), held)
+
+
+def _kinds(subject: Subject, retain: Sequence[str] | None) -> list[str]:
+    """The kinds of a film's items, as far as what is to stay decides them."""
+    if retain is None:
+        return list(subject.kinds)
+    goes = [bool(item.letter) and item.letter not in retain for item in subject.items]
+    return [_OTHER_LETTER if out and kind in _LETTER_KINDS else kind for kind, out in zip(subject.kinds, goes)]
 
 
 def _judged(image: NDArray[np.uint8], detections: Sequence[Detection], retain: Sequence[str] | None) -> list[Region]:

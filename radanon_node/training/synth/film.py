@@ -17,13 +17,17 @@ _VISIBLE = 10.0
 
 @dataclass(frozen=True)
 class Item:
-    """A labelled item: tight half-open box in pixels and index into `markers.CLASSES` (-1: unknown, not to be learnt either way)."""
+    """A labelled item: tight half-open box in pixels and index into `markers.CLASSES` (-1: unknown, not to be learnt either way).
+
+    `letter` is what a drawn side letter says; empty where that is not known, and on all else.
+    """
 
     x0: float
     y0: float
     x1: float
     y1: float
     label: int
+    letter: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +115,15 @@ class Painter:
             view += (aim - view) * (mask * much)
             if part.item >= 0:
                 covered[part.item] = np.maximum(covered[part.item], part.mask[cut])
-        for label, cover in zip(marker.classes, covered):
+        for label, cover, letter in zip(marker.classes, covered, marker.letters or [""] * len(covered)):
             inside = cover > _INK
             if inside.sum() < 6:
                 continue
             ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             # What cannot be seen must not be asked for, nor punished when it is found.
             seen = float(np.abs(view - before)[inside].mean()) >= _VISIBLE
-            self.items.append(
-                Item(c0 + float(xs[0]), r0 + float(ys[0]), c0 + float(xs[-1]) + 1, r0 + float(ys[-1]) + 1, label if seen else -1)
-            )
+            box = c0 + float(xs[0]), r0 + float(ys[0]), c0 + float(xs[-1]) + 1, r0 + float(ys[-1]) + 1
+            self.items.append(Item(*box, label if seen else -1, letter))
             self.ink[r0:r1, c0:c1][inside] = label + 1
 
     def done(self) -> SyntheticFilm:

@@ -69,7 +69,8 @@ def lead_letter(h: float, rng: np.random.Generator) -> Marker:
     """A lead letter, alone or with initials, carrier, disc and ring around it."""
     sheet = Sheet()
     tone = "lead"
-    mask = _lead_glyphs(words.side_letter(rng), h, rng)
+    side = words.side_letter(rng)
+    mask = _lead_glyphs(side, h, rng)
     lh, lw = mask.shape
     if rng.random() < 0.3:
         cw, ch = int(h * rng.uniform(0.8, 1.5)), int(h * rng.uniform(1.6, 3.0))
@@ -81,13 +82,13 @@ def lead_letter(h: float, rng: np.random.Generator) -> Marker:
             if r + hole.shape[0] < ch and c >= 0 and c + hole.shape[1] < cw:
                 carrier[r : r + hole.shape[0], c : c + hole.shape[1]] *= 1 - hole
         sheet.put(carrier, x, y, "faint", -1)
-    sheet.put(mask, 0, 0, tone, sheet.item(SIDE_LETTER))
+    sheet.put(mask, 0, 0, tone, sheet.item(SIDE_LETTER, side))
     if rng.random() < 0.55:
         _initials(sheet, mask, h, tone, rng)
     if rng.random() < 0.13:
-        side = -1 if rng.random() < 0.5 else 1
+        way = -1 if rng.random() < 0.5 else 1
         disc = glyphs.ellipse(int(h * rng.uniform(0.8, 1.3)), int(h * rng.uniform(0.9, 1.4)))
-        sheet.centre(disc, lw / 2 + rng.uniform(-0.8, 0.8) * h, lh / 2 + side * h * rng.uniform(1.2, 2.2), tone, sheet.item(SYMBOL))
+        sheet.centre(disc, lw / 2 + rng.uniform(-0.8, 0.8) * h, lh / 2 + way * h * rng.uniform(1.2, 2.2), tone, sheet.item(SYMBOL))
     if rng.random() < 0.12:
         ring_with_balls(sheet, h * rng.uniform(0.7, 1.1), lw / 2 + rng.uniform(-0.6, 0.6) * h, lh + h * rng.uniform(0.6, 1.8), rng)
     return sheet.marker()
@@ -100,12 +101,13 @@ def plate(h: float, rng: np.random.Generator) -> Marker:
     body = glyphs.rectangle(w, t, -1, int(rng.uniform(0, 0.5) * w)) if rng.random() < 0.7 else glyphs.ellipse(w, t)
     kind = rng.random()
     if kind < 0.8:
-        letter = _lead_glyphs(words.side_letter(rng), h * 0.85, rng)
+        side = words.side_letter(rng)
+        letter = _lead_glyphs(side, h * 0.85, rng)
         r = int(rng.uniform(0.3, 0.95) * max(t - letter.shape[0], 1))
         c = max((w - letter.shape[1]) // 2, 0)
         piece = letter[: t - r, : w - c]
         body[r : r + piece.shape[0], c : c + piece.shape[1]] *= 1 - piece * rng.uniform(0.7, 1)
-        sheet.put(body, 0, 0, "lead", sheet.item(SIDE_LETTER))
+        sheet.put(body, 0, 0, "lead", sheet.item(SIDE_LETTER, side))
     elif kind < 0.9:
         letter = _lead_glyphs(words.initials(rng), h * 0.6, rng)
         r, c = max((t - letter.shape[0]) // 2, 0), max((w - letter.shape[1]) // 2, 0)
@@ -124,12 +126,9 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
     bright, dark = ("white", "black") if digital else ("lead", "")
     if digital and rng.random() < 0.2:
         bright, dark = dark, bright
-    item = sheet.item(SIDE_LETTER)
-    letter = (
-        glyphs.word(words.side_letter(rng), max(int(h * 0.75), 7), pick_font(rng))
-        if digital
-        else _lead_glyphs(words.side_letter(rng), h * 0.6, rng)
-    )
+    side = words.side_letter(rng)
+    item = sheet.item(SIDE_LETTER, side)
+    letter = glyphs.word(side, max(int(h * 0.75), 7), pick_font(rng)) if digital else _lead_glyphs(side, h * 0.6, rng)
     w, t = int(max(h * rng.uniform(0.85, 1.15), letter.shape[1] * 1.5)), int(max(h * rng.uniform(1.0, 1.3), letter.shape[0] * 1.4))
     shape = rng.random()
     line = max(int(h * rng.uniform(0.04, 0.1)), 1)
@@ -151,8 +150,9 @@ def framed(h: float, rng: np.random.Generator) -> Marker:
 def digital_letter(h: float, rng: np.random.Generator) -> Marker:
     """A printed letter without a frame."""
     sheet = Sheet(True)
-    mask = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), pick_font(rng), int(rng.integers(0, 2)))
-    printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
+    side = words.side_letter(rng)
+    mask = glyphs.word(side, max(int(h * 1.3), 8), pick_font(rng), int(rng.integers(0, 2)))
+    printed(sheet, mask, 0, 0, sheet.item(SIDE_LETTER, side), rng, rng.uniform(0, 0.75) if rng.random() < 0.9 else 0.95)
     return sheet.marker()
 
 
@@ -206,8 +206,9 @@ def digital_group(h: float, rng: np.random.Generator) -> Marker:
     """A printed side letter and, somewhere near it, the position, the time or the technologist in smaller print."""
     sheet = Sheet(True)
     style, font = float(rng.uniform(0, 0.75)), pick_font(rng)
-    letter = glyphs.word(words.side_letter(rng), max(int(h * 1.3), 8), font, int(rng.integers(0, 2)))
-    printed(sheet, letter, 0, 0, sheet.item(SIDE_LETTER), rng, style)
+    beside = words.side_letter(rng)
+    letter = glyphs.word(beside, max(int(h * 1.3), 8), font, int(rng.integers(0, 2)))
+    printed(sheet, letter, 0, 0, sheet.item(SIDE_LETTER, beside), rng, style)
     size, gap = max(int(h * rng.uniform(0.3, 0.9)), 8), h * rng.uniform(0.25, 1.2)
     lines = [glyphs.word(words.text(rng)[:16], size, font) for _ in range(int(rng.choice([1, 1, 2])))]
     height = sum(mask.shape[0] for mask in lines) + size * 0.4 * (len(lines) - 1)

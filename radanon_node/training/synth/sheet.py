@@ -34,11 +34,12 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Marker:
-    """Parts on one canvas, painted in order, and the class of each labelled item."""
+    """Parts on one canvas, painted in order, and the class of each labelled item; of side letters the letter too, else empty."""
 
     parts: tuple[Part, ...]
     classes: tuple[int, ...]
     digital: bool
+    letters: tuple[str, ...] = ()
 
 
 class Sheet:
@@ -47,10 +48,12 @@ class Sheet:
     def __init__(self, digital: bool = False) -> None:
         self._placed: list[tuple[Mask, float, float, str, int]] = []
         self._classes: list[int] = []
+        self._letters: list[str] = []
         self._digital = digital
 
-    def item(self, label: int) -> int:
+    def item(self, label: int, letter: str = "") -> int:
         self._classes.append(label)
+        self._letters.append(letter)
         return len(self._classes) - 1
 
     def put(self, mask: Mask, x: float, y: float, tone: str, item: int) -> None:
@@ -72,7 +75,7 @@ class Sheet:
             piece = mask[: shape[0] - r, : shape[1] - c]
             canvas[r : r + piece.shape[0], c : c + piece.shape[1]] = piece
             parts.append(Part(canvas, tone, item))
-        return Marker(tuple(parts), tuple(self._classes), self._digital)
+        return Marker(tuple(parts), tuple(self._classes), self._digital, tuple(self._letters))
 
 
 def turned(marker: Marker, angle: float, mirrored: bool, scale: float = 1.0) -> Marker:
@@ -88,4 +91,4 @@ def turned(marker: Marker, angle: float, mirrored: bool, scale: float = 1.0) -> 
     matrix = np.hstack((linear, shift[:, None]))
     flags = cv2.INTER_LINEAR if scale > 0.75 else cv2.INTER_AREA
     parts = tuple(replace(p, mask=np.asarray(cv2.warpAffine(p.mask, matrix, size, flags=flags), np.float32)) for p in marker.parts)
-    return Marker(parts, marker.classes, marker.digital)
+    return replace(marker, parts=parts)
