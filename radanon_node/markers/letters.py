@@ -31,6 +31,8 @@ _SURE_BRIDGED, _SURE_FOUND = 0.6, 0.85
 _LARGER_WHOLE, _ANOTHER = 2.2, 0.5
 # Probability of "no single character" above which ink is cut apart; less is asked of ink that resembles none.
 _SEVERAL, _SEVERAL_UNLIKE, _LIKE_NONE, _SURELY_SEVERAL = 0.9, 0.75, 0.07, 0.97
+# Characters that touch leave gaps: what fills so much of its convex hull is a block, from which any letter could be cut.
+_SOLID = 0.85
 # A glyph that is hardly less like a rival (a 7 for an L) must be surer than others.
 _CLEAR, _SURE_IF_CLOSE, _VERY_SURE = 0.1, 0.84, 0.93
 # A detection's own rim, in shares of its larger side.
@@ -189,10 +191,20 @@ def _judged(look: _Look, candidate: Candidate, seen: Sequence[Component]) -> tup
 
 
 def _is_several(component: Component) -> bool:
-    """Is it more than one character? A single one is never cut: half an F, a J or an 8 would pass for a letter."""
+    """Is it more than one character? A single one is never cut: half an F, a J or an 8 would pass for a letter; nor is a block."""
+    if _solidity(component) > _SOLID:
+        return False
     mean = classify_all_ways(normalise(component.mask))
     likest = int(mean[:-1].argmax())
     return bool(mean[-1] > (_SEVERAL_UNLIKE if mean[likest] < _LIKE_NONE else _SEVERAL))
+
+
+def _solidity(component: Component) -> float:
+    """Share of its convex hull that a component fills."""
+    outlines, _ = cv2.findContours(component.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(np.concatenate(outlines))
+    filled = cv2.fillConvexPoly(np.zeros(component.mask.shape, np.uint8), hull, 1)
+    return float(component.mask.sum() / max(int(filled.sum()), 1))
 
 
 def _unless_digit(candidates: list[Candidate], joined: Component) -> list[Candidate]:

@@ -373,3 +373,22 @@ def test_an_initial_in_a_column_under_a_larger_side_letter_goes_though_the_detec
     assert letter_region.box.intersection(large).area > 0.8 * large.area
     gone = blackened(film.view(), regions)
     assert all(gone[box.y0 : box.y1, box.x0 : box.x1].all() for box in column)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    across=st.integers(18, 70), down=st.integers(18, 70), tilt=st.integers(0, 179), round_=st.booleans(), soft=st.sampled_from([0.4, 1.4])
+)
+def test_a_solid_block_is_never_cut_into_a_letter(across: int, down: int, tilt: int, round_: bool, soft: float) -> None:
+    shape = np.zeros((200, 200), np.uint8)
+    if round_:
+        cv2.ellipse(shape, (100, 100), (across // 2, down // 2), tilt, 0, 360, 255, -1)
+    else:
+        cv2.fillPoly(shape, [cv2.boxPoints(((100, 100), (across, down), tilt)).astype(np.int32)], (255,))
+    ys, xs = np.nonzero(shape)
+    box = Box(int(xs.min()) - 1, int(ys.min()) - 1, int(xs.max()) + 2, int(ys.max()) + 2)
+    ink = cv2.GaussianBlur(shape, (0, 0), soft).astype(np.float32) / 255
+    view = (60 + 150 * ink + np.random.default_rng(across).normal(0, 2, shape.shape)).clip(0, 255).astype(np.uint8)
+    regions = judge(view, [Detection(box, Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)], ("L", "R"), None)
+    assert not kept(regions)
+    assert blackened(view, regions)[shape > 0].all()

@@ -57,6 +57,25 @@ def test_misses_and_false_boxes_are_counted_and_pictured(subjects: list[Subject]
     assert report.ap < 1
 
 
+def test_a_side_letter_that_is_not_retained_counts_as_text() -> None:
+    film = np.full((200, 200), 60, np.uint8)
+    for x in (20, 120):
+        film[40:80, x : x + 30] = 220
+    items = (Item(20, 40, 50, 80, 0, "L"), Item(120, 40, 150, 80, 0, "P"))
+    subject = Subject("two", film, items, ("side_letter", "side_letter"))
+    report = evaluate(_Oracle([subject]), [subject], retain=("L", "R"))  # type: ignore[arg-type]
+    assert [i.kind for i in report.items()] == ["side_letter", "other_letter"]
+    assert len(report.items("other_letter")) == 1 and report.items("other_letter")[0].gone
+    local = evaluate(_Oracle([subject]), [subject], retain=("L", "P"))  # type: ignore[arg-type]
+    assert [i.kind for i in local.items()] == ["side_letter", "side_letter"]
+
+
+def test_drawn_side_letters_say_what_they_are() -> None:
+    letters = [i.letter for s in drawn_subjects(12, 5, ((512, 512),)) for i, kind in zip(s.items, s.kinds) if kind == "side_letter"]
+    assert letters and all(len(letter) == 1 for letter in letters)
+    assert {"L", "R"} <= set(letters)
+
+
 def test_calibration_keeps_a_floor_below_what_is_right(subjects: list[Subject]) -> None:
     floor, curve = calibrate(_Oracle(subjects), subjects)  # type: ignore[arg-type]
     assert 0 < floor < 0.9
