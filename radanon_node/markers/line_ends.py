@@ -7,7 +7,8 @@ of its characters (the initial of a first name, say), and no side letter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -27,6 +28,7 @@ _GAP, _LOW, _TALL, _OFF = 0.75, 0.3, 1.35, 0.25
 _WIDEST, _DASH = 3.0, 0.9  # of one mark, as some letters touch each other, and of a low one
 # Ink is what has this share of the line's own contrast; nothing fainter than `_FAINTEST` gray levels can be read.
 _SHARE, _FAINTEST, _NOISE = 0.25, 4.0, 2.5
+_LEVELS = 255  # farthest that a gray level lies from its ground
 # A letter of the line: as high as its capitals and as dark or bright, in a line of so many marks. Lead initials can be as high as their
 # side letter: what only the marker detector calls text must be longer, and more alike, than what the text detector found as well.
 _SAME_HEIGHT, _LEAST_CONTRAST = (0.8, 1.25), 0.6
@@ -120,8 +122,7 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     scale = min(_HEIGHT / box.height, 2.0)
     part = np.asarray(cv2.resize(view[window.y0:window.y1, window.x0:window.x1], None, fx=scale, fy=scale,
                                  interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
-    ground = np.asarray(cv2.medianBlur(part, 2 * round(0.6 * scale * box.height) + 1), np.float32)
-    relief = part.astype(np.float32) - ground
+    relief = np.asarray(cv2.subtract(part, cv2.medianBlur(part, 2 * round(0.6 * scale * box.height) + 1), dtype=cv2.CV_16S), np.int16)
     own = Box(*(round((edge - start) * scale) for edge, start in zip(
         (box.x0, box.y0, box.x1, box.y1), (window.x0, window.y0, window.x0, window.y0)))).clipped(*part.shape)
     ink = _own_ink(relief, own, printed)
@@ -130,7 +131,8 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     relief *= ink.polarity
     marks = _marks(relief, ink)
     scaled = {at: Box(*(round((edge - start) * scale) for edge, start in zip(
-        (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0)))) for at, letter in letters.items()}
+        (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0))))
+        for at, letter in letters.items() if min(letter.intersection(window).width, letter.intersection(window).height) > 0}
     for mark in marks if scaled else ():
         if own.x0 <= mark.x0 and mark.x1 <= own.x1:
             under = [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]
@@ -149,44 +151,57 @@ def _mirrored(box: Box, columns: int) -> Box:
     return Box(columns - box.x1, box.y0, columns - box.x0, box.y1)
 
 
-def _own_ink(relief: NDArray[np.float32], own: Box, printed: bool) -> _Ink | None:
+def _own_ink(relief: NDArray[np.int16], own: Box, printed: bool) -> _Ink | None:
     """Polarity, contrast and rows of the print inside the box; None if there is no line of marks in it."""
     inner = relief[own.y0:own.y1, own.x0:own.x1]
     if inner.size == 0:
         return None
-    low, high = (float(value) for value in np.percentile(inner, (3, 97)))
+    # Gray levels are whole numbers: counting them is many times faster than sorting.
+    levels = np.bincount(inner.ravel() + np.int16(_LEVELS), minlength=2 * _LEVELS + 1).cumsum()
+    low, high = (_percentile(lambda rank: int(levels.searchsorted(rank, "right")) - _LEVELS, inner.size, share) for share in (3, 97))
     polarity, contrast = (1, high) if high >= -low else (-1, -low)
     # Every second pixel of every second row says as much of the noise.
     outside = np.abs(np.concatenate([relief[::2, :own.x0:2].ravel(), relief[::2, own.x1::2].ravel()]))
-    noise = float(np.partition(outside, outside.size // 2)[outside.size // 2]) if outside.size else 0.0
+    noise = float(np.bincount(outside).cumsum().searchsorted(outside.size // 2, "right")) if outside.size else 0.0
     limit = max(_SHARE * contrast, _FAINTEST, _NOISE * noise)
     if contrast <= limit:
         return None
-    count, _, stats, _ = cv2.connectedComponentsWithStats((polarity * inner > limit).astype(np.uint8), connectivity=8)
-    letters = [row for row in stats[1:count] if row[cv2.CC_STAT_HEIGHT] >= _LOW * own.height]
+    stats = _components(polarity * inner, limit)
+    letters = stats[stats[:, cv2.CC_STAT_HEIGHT] >= _LOW * own.height]
     if len(letters) < _MARKS:
         return None
-    tops = [int(row[cv2.CC_STAT_TOP]) for row in letters]
-    ends = [int(row[cv2.CC_STAT_TOP] + row[cv2.CC_STAT_HEIGHT]) for row in letters]
-    return _Ink(own.y0 + int(np.percentile(tops, 10)), own.y0 + int(np.percentile(ends, 75)), polarity, contrast, limit, len(letters),
-                printed)
+    tops = sorted(letters[:, cv2.CC_STAT_TOP].tolist())
+    ends = sorted((letters[:, cv2.CC_STAT_TOP] + letters[:, cv2.CC_STAT_HEIGHT]).tolist())
+    top, bottom = (int(_percentile(edges.__getitem__, len(edges), share)) for edges, share in ((tops, 10), (ends, 75)))
+    return _Ink(own.y0 + top, own.y0 + bottom, polarity, contrast, limit, len(letters), printed)
 
 
-def _marks(ink: NDArray[np.float32], line: _Ink) -> list[Box]:
+def _components(ink: NDArray[np.int16], limit: float) -> NDArray[np.int32]:
+    """OpenCV's statistics of the connected components above the limit."""
+    stats = cv2.connectedComponentsWithStats((ink > math.floor(limit)).view(np.uint8), connectivity=8)[2]
+    return np.asarray(stats[1:], np.int32)
+
+
+def _percentile(at: Callable[[int], int], count: int, share: float) -> float:
+    """A percentile as numpy's; `at` gives the value of a rank."""
+    place = (count - 1) * (share / 100)
+    below = math.floor(place)
+    value = at(below)
+    return value + (at(min(below + 1, count - 1)) - value) * (place - below)
+
+
+def _marks(ink: NDArray[np.int16], line: _Ink) -> list[Box]:
     """Components that could be characters of the line, wherever they stand in the window."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats((ink > line.limit).astype(np.uint8), connectivity=8)
-    found = []
-    for row in stats[1:count]:
-        x0, y0 = int(row[cv2.CC_STAT_LEFT]), int(row[cv2.CC_STAT_TOP])
-        mark = Box(x0, y0, x0 + int(row[cv2.CC_STAT_WIDTH]), y0 + int(row[cv2.CC_STAT_HEIGHT]))
-        off = _OFF * line.height
-        if (mark.height <= _TALL * line.height and mark.y0 >= line.top - off and mark.y1 <= line.bottom + off
-                and mark.width <= (_WIDEST if mark.height >= _LOW * line.height else _DASH) * line.height and row[cv2.CC_STAT_AREA] >= 3):
-            found.append(mark)
-    return found
+    stats = _components(ink, line.limit)
+    top, height, width = (stats[:, column] for column in (cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH))
+    off = _OFF * line.height
+    widest = np.where(height >= _LOW * line.height, _WIDEST, _DASH) * line.height
+    fits = (height <= _TALL * line.height) & (top >= line.top - off) & (top + height <= line.bottom + off) & (width <= widest)
+    fits &= stats[:, cv2.CC_STAT_AREA] >= 3
+    return [Box(x, y, x + across, y + down) for x, y, across, down, _ in stats[fits].tolist()]
 
 
-def _end(marks: Sequence[Box], end: int, line: _Ink, letters: dict[int, Box], inside: list[int], ink: NDArray[np.float32]) -> int:
+def _end(marks: Sequence[Box], end: int, line: _Ink, letters: dict[int, Box], inside: list[int], ink: NDArray[np.int16]) -> int:
     """Where the line ends to the right, in columns of the look."""
     for mark in sorted(marks, key=lambda one: one.x0):
         if mark.x1 <= end:
@@ -208,7 +223,7 @@ def _shared(mark: Box, letter: Box) -> float:
     return max(common.width, 0) * max(common.height, 0) / max(mark.area, 1)
 
 
-def _of_the_line(mark: Box, line: _Ink, ink: NDArray[np.float32]) -> bool:
+def _of_the_line(mark: Box, line: _Ink, ink: NDArray[np.int16]) -> bool:
     """A character of the line, rather than a side letter with its initials beside it."""
     contrast = float(np.percentile(ink[mark.y0:mark.y1, mark.x0:mark.x1], 90)) / max(line.contrast, 1e-3)
     return (line.marks >= _WORD[line.printed] and _SAME_HEIGHT[0] <= mark.height / line.height <= _SAME_HEIGHT[1]
