@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from radanon_node.ledger.prepared import Prepared
 from radanon_node.ledger.schema import CONFLICTING, PRIMARY, instances, now
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
+from radanon_node.ledger.tally import DELIVERED_INSTANCES, ROWS, add_to_tally
 from radanon_node.ledger.turns import Rounds
 from radanon_node.ledger.types import Admission, Arrival, State
 
@@ -102,7 +104,9 @@ class Admissions(Database):
     def _insert(self, arrivals: Sequence[Arrival], urgent: bool = True) -> dict[str, int]:
         rows = [self._row(arrival) for arrival in arrivals]
         with self._write(urgent=urgent, revocable=not urgent) as connection:
-            return {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
+            new = {str(file): int(number) for number, file in _ADMIT.rows(connection, rows)}
+            add_to_tally(connection, ROWS + DELIVERED_INSTANCES, Counter(row["route"] for row in rows if row["file"] in new))
+            return new
 
     def _row(self, arrival: Arrival) -> dict[str, Any]:
         identity = json.dumps({"sop_instance_uid": arrival.sop_instance_uid, "calling_ae": arrival.calling_ae})
@@ -164,6 +168,7 @@ class Admissions(Database):
         with self._write() as connection:
             found = connection.execute(_CONFLICT[connection.dialect.name], [row]).first()
             if found is not None:
+                add_to_tally(connection, ROWS + DELIVERED_INSTANCES, {arrival.route: 1})
                 return Admission(found.id, "conflict")
             known = connection.execute(same).first()
         if known is not None and known.file == arrival.file:

@@ -1,20 +1,22 @@
 """Counts of rows per pair of values, out of an index, without looking at every row of a large one.
 
-A database counts what an index holds about four times as fast as it groups it. So the pairs are found by skipping through the index, small
-counts are taken one by one, and the largest is what is left of the total. All of it must be of one moment (`Database._snapshot`).
+The pairs are found by skipping through the index and small counts are taken one by one; a large one of each group is what is left of
+the group's total, which the ledger keeps (tally.py). All of it must be of one moment (`Database._snapshot`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Column, Connection, func, literal, select
 
-_FEW = 20_000
+FEW = 10_000
+"""Counts up to this are taken one by one."""
 
 
 def pair_counts(connection: Connection, first: Column[Any], second: Column[Any], condition: Any,
-                few: int = _FEW) -> list[tuple[Any, Any, int]]:
+                totals: Mapping[Any, int]) -> list[tuple[Any, Any, int]]:
     """How many rows there are per pair of `first` and `second`.
 
     Parameters
@@ -24,8 +26,8 @@ def pair_counts(connection: Connection, first: Column[Any], second: Column[Any],
     first, second : Column
         Of one table and not null; a partial index on both has `condition` as its own.
     condition : ClauseElement
-    few : int
-        Counts up to this are taken one by one.
+    totals : mapping
+        Value of first -> how many rows there are with it. One that cannot be right is not used.
 
     Returns
     -------
@@ -43,11 +45,16 @@ def pair_counts(connection: Connection, first: Column[Any], second: Column[Any],
     counts: dict[tuple[Any, Any], int] = {}
     for pair in pairs:
         some = select(literal(1)).where(condition, first == pair[0], second == pair[1])
-        counts[pair] = int(connection.scalar(select(func.count()).select_from(some.limit(few + 1).subquery())) or 0)
-    many = [pair for pair, count in counts.items() if count > few]
-    for pair in many[1:]:
-        counts[pair] = int(connection.scalar(select(func.count()).where(condition, first == pair[0], second == pair[1])) or 0)
-    if many:
-        total = int(connection.scalar(select(func.count()).select_from(first.table).where(condition)) or 0)
-        counts[many[0]] = total - sum(count for pair, count in counts.items() if pair != many[0])
+        counts[pair] = int(connection.scalar(select(func.count()).select_from(some.limit(FEW + 1).subquery())) or 0)
+    spared: dict[Any, tuple[Any, Any]] = {}  # per group, the first pair that is large: it is not counted
+    for pair in [pair for pair, count in counts.items() if count > FEW]:
+        if spared.setdefault(pair[0], pair) != pair:
+            counts[pair] = _count(connection, condition, first == pair[0], second == pair[1])
+    for group, pair in spared.items():
+        rest = totals.get(group, 0) - sum(count for other, count in counts.items() if other[0] == group and other != pair)
+        counts[pair] = rest if rest > FEW else _count(connection, condition, first == pair[0], second == pair[1])
     return [(*pair, counts[pair]) for pair in pairs]
+
+
+def _count(connection: Connection, *conditions: Any) -> int:
+    return int(connection.scalar(select(func.count()).where(*conditions)) or 0)

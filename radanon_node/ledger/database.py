@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +15,9 @@ from sqlalchemy import (
     Connection,
     Engine,
     Table,
-    bindparam,
     create_engine,
     event,
     func,
-    insert,
     make_url,
     select,
     tuple_,
@@ -31,8 +29,7 @@ from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
 from radanon_node.ledger.audit_chain import AuditChain, append
 from radanon_node.ledger.gate import Gate
-from radanon_node.ledger.prepared import prepared
-from radanon_node.ledger.schema import instances, releases, tally
+from radanon_node.ledger.schema import instances, releases
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.turns import Alternation
@@ -150,14 +147,6 @@ class Database:
                delivery_id: int | None = None) -> None:
         append(connection, self._audit_chain, {"who": storable(who), "action": storable(action), "reason": storable(reason),
                                                "instance_id": instance_id, "delivery_id": delivery_id})
-
-
-_COUNT = prepared(lambda among: insert(tally).values(kind=bindparam("sort"), name=bindparam("of"), change=bindparam("by")))
-
-
-def count_delivered(connection: Connection, kind: str, counts: Mapping[str, int]) -> None:
-    """Add to the tally of delivered instances per ``route`` or deliveries per ``destination``, in the transaction that changes the rows."""
-    _COUNT.rows(connection, [{"sort": kind, "of": name, "by": count} for name, count in counts.items() if count])
 
 
 def in_index_order(connection: Connection) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
 from radanon_node.ledger import delivery_statements as do
-from radanon_node.ledger.database import count_delivered, in_index_order, storable
+from radanon_node.ledger.database import in_index_order, storable
 from radanon_node.ledger.rates import Rates
 from radanon_node.ledger.schema import UNDELIVERED, deliveries, destinations, instances, now, releases
+from radanon_node.ledger.tally import DELIVERED_INSTANCES, DELIVERIES, add_to_tally
 from radanon_node.ledger.types import DeliveryEntry, DeliveryItem, DeliveryOutcome, DeliveryResult, DeliveryState, ReleaseRecord, State
 
 _CHUNK = 500
@@ -111,7 +112,7 @@ class Deliveries(Rates):
             for result in wanted:
                 if result.item.id in held:
                     alike.setdefault((result.outcome, result.delay, result.detail), []).append(result.item.id)
-            count_delivered(connection, "destination", Counter(
+            add_to_tally(connection, DELIVERIES, Counter(
                 result.item.destination for result in wanted if result.outcome == "delivered" and result.item.id in held))
             for (outcome, delay, detail), ids in alike.items():
                 if outcome == "delivered":
@@ -153,7 +154,7 @@ class Deliveries(Rates):
                                              deliveries.c.state == DeliveryState.SENT)
                     .values(owner=None, changed_at=now(), **values).returning(deliveries.c.id)).all())
                 if uids is committed:
-                    count_delivered(connection, "destination", {destination: found})
+                    add_to_tally(connection, DELIVERIES, {destination: found})
                 changed += found
                 self._close(connection, touched)
         return changed
@@ -170,7 +171,7 @@ class Deliveries(Rates):
         delivered = do.CLOSE_DELIVERED.rows(connection, these)
         if delivered:
             do.CLOSE_RELEASES.rows(connection, [{"ids": [row[0] for row in delivered]}])
-            count_delivered(connection, "route", Counter(row[1] for row in delivered))
+            add_to_tally(connection, DELIVERED_INSTANCES, Counter(row[1] for row in delivered))
 
     def destination_state(self, name: str, up: bool) -> None:
         """Record whether a destination answers; `status` shows it."""

@@ -14,14 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from radanon_node.ledger.database import Database
 from radanon_node.ledger.schema import now, tally
 from radanon_node.ledger.schema_review import flow, nodes
+from radanon_node.ledger.tally import EXPIRED
 from radanon_node.ledger.types import State
 
 MINUTE, HOUR = 60, 3600
 _KEPT = {MINUTE: 2 * 24 * 60, HOUR: 400 * 24}
 """Intervals kept of each width: two days of minutes, more than a year of hours."""
 _NODE_GONE_S = 3600.0
-EXPIRED = "expired "
-"""Prefix of `tally.kind` for what retention has removed, so that totals never go back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from radanon_node.ledger.schema import (
     destinations,
     instances,
     now,
-    tally,
 )
 from radanon_node.ledger.shadow_counts import ShadowCounts
+from radanon_node.ledger.tally import DELIVERED_INSTANCES, DELIVERIES, ROWS, tallied
 from radanon_node.ledger.types import DeliveryState, State
 from radanon_node.ledger.work import Work
 
@@ -70,20 +70,20 @@ class Ledger(
         routes: dict[str, dict[str, int]] = {}
         places: dict[str, dict[str, Any]] = {}
         with self._snapshot() as connection:
-            for route, state, count in pair_counts(connection, instances.c.route, instances.c.state, UNDELIVERED_INSTANCE):
+            known = tallied(connection)
+            for route, state, count in pair_counts(connection, instances.c.route, instances.c.state, UNDELIVERED_INSTANCE,
+                                                   known[ROWS + DELIVERED_INSTANCES] - known[DELIVERED_INSTANCES]):
                 states[state] += count
                 routes.setdefault(route, dict.fromkeys(map(str, State), 0))[state] = count
-            for name, state, count in pair_counts(connection, deliveries.c.destination, deliveries.c.state, UNDELIVERED):
+            for name, state, count in pair_counts(connection, deliveries.c.destination, deliveries.c.state, UNDELIVERED,
+                                                  known[ROWS + DELIVERIES] - known[DELIVERIES]):
                 place = places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
                 place["failed" if state == DeliveryState.FAILED else "waiting"] += count
-            for kind, name, count in connection.execute(select(tally.c.kind, tally.c.name, func.sum(tally.c.change))
-                                                        .where(tally.c.kind.in_(["route", "destination"]))
-                                                        .group_by(tally.c.kind, tally.c.name)):
-                if kind == "route":
-                    states[State.DELIVERED] += int(count)
-                    routes.setdefault(name, dict.fromkeys(map(str, State), 0))[State.DELIVERED] = int(count)
-                else:
-                    places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})["delivered"] = int(count)
+            for route, count in known[DELIVERED_INSTANCES].items():
+                states[State.DELIVERED] += count
+                routes.setdefault(route, dict.fromkeys(map(str, State), 0))[State.DELIVERED] = count
+            for name, count in known[DELIVERIES].items():
+                places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})["delivered"] = count
             for name, up in connection.execute(select(destinations.c.name, destinations.c.up)):
                 places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})["up"] = bool(up)
             oldest = connection.scalar(select(now() - func.min(instances.c.received_at))

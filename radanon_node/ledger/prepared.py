@@ -41,10 +41,15 @@ class Prepared:
         found: list[Any] = []
         text, bound = self._bound(connection, parameters)
         with _cursor(connection) as cursor:
+            if len(bound) > 1 and connection.dialect.name == "postgresql":
+                cursor.executemany(text, bound, returning=True)  # one way there and back for all of them
+                found += _fetched(cursor)
+                while cursor.nextset():
+                    found += _fetched(cursor)
+                return found
             for values in bound:
                 cursor.execute(text, values)
-                if cursor.description is not None:
-                    found += cursor.fetchall()
+                found += _fetched(cursor)
         return found
 
     def many(self, connection: Connection, parameters: Iterable[Mapping[str, Any]]) -> None:
@@ -69,6 +74,10 @@ class Prepared:
         made = (str(compiled), compiled.positiontup, fixed)
         self._compiled[name] = made
         return made
+
+
+def _fetched(cursor: Any) -> list[Any]:
+    return list(cursor.fetchall()) if cursor.description is not None else []
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from radanon_node.errors import Reason
-from radanon_node.ledger.database import Database, count_delivered, storable
-from radanon_node.ledger.flow import EXPIRED
+from radanon_node.ledger.database import Database, storable
 from radanon_node.ledger.schema import deliveries, instances, now, releases
 from radanon_node.ledger.schema_review import recalled, recalls
+from radanon_node.ledger.tally import DELIVERED_INSTANCES, ROWS, add_to_tally, forget_in_tally, negative
 from radanon_node.ledger.types import DeliveryState, State
 
 _PAGE = 500
@@ -187,7 +187,7 @@ class Recalls(Database):
             state=DeliveryState.FAILED, due=None, owner=None, token=columns.token + 1, detail=f"recall {number}", changed_at=now()))
         delivered = connection.execute(update(instances).where(instances.c.id.in_(ids), instances.c.state == State.DELIVERED)
                                        .values(state=State.QUARANTINED).returning(instances.c.route)).all()
-        count_delivered(connection, "route", {name: -count for name, count in Counter(row.route for row in delivered).items()})
+        add_to_tally(connection, DELIVERED_INSTANCES, negative(Counter(row.route for row in delivered)))
         connection.execute(update(instances).where(instances.c.id.in_(ids)).values(
             state=State.QUARANTINED, reason=Reason.RECALLED, detail=f"recall {number}", due=None, owner=None, closed_at=now()))
 
@@ -255,16 +255,13 @@ class Recalls(Database):
         ours = [row.id for row in rows]
         files = list(connection.scalars(select(releases.c.file).where(releases.c.instance_id.in_(ours), releases.c.file.isnot(None))))
         kept = [row for row in rows if row.file is not None and self.spool.exists(row.file)]
-        gone = Counter(connection.scalars(select(deliveries.c.destination).where(
-            deliveries.c.instance_id.in_(ours), deliveries.c.state == DeliveryState.DELIVERED)))
-        count_delivered(connection, "destination", {name: -count for name, count in gone.items()})
-        count_delivered(connection, EXPIRED + "destination", gone)
-        count_delivered(connection, EXPIRED + "route", Counter(row.route for row in rows))
+        forget_in_tally(connection, ours, rows)
         # The new row comes before the old one goes: numbers in the receipts' chain are not used twice.
         connection.execute(update(instances).where(instances.c.id.in_([row.id for row in kept])).values(conflict=True, content=None))
         if kept:
             connection.execute(insert(instances).values(state=State.RECEIVED, due=now()),
                                [{name: getattr(row, name) for name in _COPIED} for row in kept])
+            add_to_tally(connection, ROWS + DELIVERED_INSTANCES, Counter(row.route for row in kept))
         connection.execute(delete(instances).where(instances.c.id.in_(ours)))
         again = {row.id for row in kept}
         outcomes = {"cleaned again": [one for one in ours if one in again], "forgotten": [one for one in ours if one not in again],

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
-from radanon_node.ledger.database import Database, count_delivered
 from radanon_node.ledger.faults import point
-from radanon_node.ledger.flow import EXPIRED
 from radanon_node.ledger.schema import (
     CLOSED,
     HAS_RECEIPT,
     PURGEABLE,
     RELEASE_PURGEABLE,
-    deliveries,
     instances,
     now,
     releases,
     studies,
-    tally,
 )
 from radanon_node.ledger.schema_review import samples
-from radanon_node.ledger.types import DeliveryState, State
+from radanon_node.ledger.tally import Tallies, forget_in_tally
 
-_TALLY_ROWS = 500
 _DAY_S = 86400.0
 _FREE_PAGES = 2048
 
 
-class Retention(Database):
+class Retention(Tallies):
     """Housekeeping: safe to be killed at any point, and to run in several nodes at once."""
-
-    _merged = 0  # rows of the tally after it was merged last
 
     def purge(self, originals_after: float = 0.0, limit: int = 500) -> int:
         """Remove files that are no longer needed: released ones once every destination has them, originals that long after.
@@ -63,7 +55,6 @@ class Retention(Database):
                 select(instances.c.id, instances.c.file, instances.c.content, instances.c.transfer_syntax_uid)
                 .where(PURGEABLE, instances.c.closed_at <= now() - originals_after, ~_kept(instances.c.id))
                 .order_by(instances.c.closed_at, instances.c.id).limit(limit)).all()
-            tallied = int(connection.scalar(select(func.count()).select_from(tally)) or 0)
         self._store_digests(originals)
         point("purge.before_remove")
         self.spool.remove_all([row.file for row in [*released, *originals]])
@@ -74,18 +65,8 @@ class Retention(Database):
                                            (instances, instances.c.id, [row.id for row in originals])):
                     connection.execute(update(table).where(column.in_(ids)).values(file=None))
             point("purge.after_mark")
-        if tallied > self._merged + _TALLY_ROWS:
-            self._merged = self._merge_tally()
+        self.merge_tally()
         return len(released) + len(originals)
-
-    def _merge_tally(self) -> int:
-        merged: dict[str, Counter[str]] = {}
-        with self._write() as connection:
-            for row in connection.execute(delete(tally).returning(tally.c.kind, tally.c.name, tally.c.change)):
-                merged.setdefault(row.kind, Counter())[row.name] += row.change
-            for kind, counts in merged.items():
-                count_delivered(connection, kind, counts)
-        return sum(len(counts) for counts in merged.values())
 
     def _store_digests(self, rows: Sequence[Any]) -> None:
         missing = [row for row in rows if row.content is None and self.spool.exists(row.file)]
@@ -122,13 +103,7 @@ class Retention(Database):
             with self._write() as connection:
                 rows = connection.execute(old.with_for_update(skip_locked=True)).all()
                 ids = [row.id for row in rows]
-                gone = connection.scalars(select(deliveries.c.destination).where(deliveries.c.instance_id.in_(ids),
-                                                                                 deliveries.c.state == DeliveryState.DELIVERED))
-                delivered = Counter(gone)
-                count_delivered(connection, "destination", _negative(delivered))
-                count_delivered(connection, EXPIRED + "destination", delivered)
-                count_delivered(connection, "route", _negative(Counter(row.route for row in rows if row.state == State.DELIVERED)))
-                count_delivered(connection, EXPIRED + "route", Counter(row.route for row in rows))
+                forget_in_tally(connection, ids, rows)
                 connection.execute(delete(instances).where(instances.c.id.in_(ids)))
                 done += len(ids) + _forget_studies(connection, rows_after, limit)
         if receipts_after is not None:
@@ -171,7 +146,3 @@ def _forget_studies(connection: Connection, rows_after: float, limit: int) -> in
 def _kept(instance_id: Any) -> Any:
     """Whether an instance is kept for a reviewer, or as a training label."""
     return exists().where(samples.c.instance_id == instance_id, samples.c.keep_until > now())
-
-
-def _negative(counts: Counter[str]) -> dict[str, int]:
-    return {name: -count for name, count in counts.items()}

@@ -20,9 +20,10 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from radanon_node.errors import StorageError
-from radanon_node.ledger.database import Database, count_delivered
+from radanon_node.ledger.database import Database
 from radanon_node.ledger.schema import instances, now, releases, tally
 from radanon_node.ledger.schema_review import PENDING, samples
+from radanon_node.ledger.tally import add_to_tally
 from radanon_node.ledger.types import ReleasedItem, SampleDraw
 from radanon_node.settings import SamplingSettings
 
@@ -125,7 +126,7 @@ class Sampling(Database):
         if not counted:
             return
         month = _month(connection)
-        count_delivered(connection, DEVICE_KIND + month, Counter(outcome.device for outcome in counted))
+        add_to_tally(connection, DEVICE_KIND + month, Counter(outcome.device for outcome in counted))
         drawn = [(outcome, outcome.sample) for outcome in counted if outcome.sample is not None]
         if not drawn:
             return

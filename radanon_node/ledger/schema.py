@@ -270,11 +270,11 @@ commitment_requests = Table(
 )
 Index("commitment_requests_due", commitment_requests.c.due)
 
-# How much has been delivered, as differences: appended by each transaction (none waits for another), merged now and then.
+# How much there is and has been delivered, as differences; see tally.py.
 tally = Table(
     "tally", metadata,
     Column("id", Id, primary_key=True),
-    Column("kind", Text, nullable=False),  # route: instances; destination: deliveries
+    Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("change", BigInteger, nullable=False),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -20,6 +21,7 @@ from radanon_node.ledger.schema import (
     now,
     releases,
 )
+from radanon_node.ledger.tally import DELIVERIES, ROWS, add_to_tally
 from radanon_node.ledger.types import (
     DeliveryItem,
     DeliveryState,
@@ -199,6 +201,8 @@ class Work(Receipts, Sampling):
         do.DELIVER.many(connection, [
             {"of": outcome.id, "to": destination, "study": outcome.study_key, "turn": held[outcome.id][1]}
             for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)])
+        add_to_tally(connection, ROWS + DELIVERIES, Counter(
+            destination for outcome in outcomes for destination in dict.fromkeys(outcome.destinations)))
         self._chain(connection, outcomes)
         self._sample(connection, outcomes)
 

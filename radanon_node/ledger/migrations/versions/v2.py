@@ -223,6 +223,8 @@ def upgrade() -> None:
     )
     op.add_column("studies", sa.Column("seen_at", sa.Double(), nullable=True))
     op.create_index("studies_seen", "studies", ["seen_at"], unique=False)
+    for name, table in (("route", "instances"), ("destination", "deliveries")):
+        op.execute(f"INSERT INTO tally (kind, name, change) SELECT 'rows {name}', {name}, count(*) FROM {table} GROUP BY {name}")
     for statement in _PERMANENT[op.get_bind().dialect.name]:
         op.execute(statement)
 
