@@ -6,46 +6,29 @@ that died are given back at once.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from radanon_node import logs
-from radanon_node.bell import Bell, EchoBell
-from radanon_node.errors import StorageError
-from radanon_node.ledger.ledger import Ledger
+from radanon_node.bell import Bell
+from radanon_node.child import Target, Wakeups, child_main
+from radanon_node.errors import StorageError, describe
 from radanon_node.settings import Config
+
+if TYPE_CHECKING:
+    from radanon_node.ledger.ledger import Ledger
 
 log = structlog.get_logger("radanon.node")
 
-_PR_SET_PDEATHSIG = 1
 _RESTART_DELAY_S = 1.0
 _CORES_EACH, _MOST = 4, 8  # of the processes that a role's work is divided among
-
-
-@dataclass(frozen=True, slots=True)
-class Wakeups:
-    """Bells between the processes of one node; all of them also look by themselves now and then, so a lost wake-up costs a second.
-
-    `stop` is each child's own, so that one can be replaced while the others work on.
-    """
-
-    stop: Bell
-    received: EchoBell
-    released: EchoBell
-
-
-Target: TypeAlias = Callable[[str, Config, Wakeups], None]
-"""What a process does; called with its owner's name, the configuration and its bells."""
 
 
 @dataclass(slots=True)
@@ -171,7 +154,7 @@ class Children:
             if not expected:
                 ledger.spool.sweep(ledger.known_files, ledger.readmit)
         except StorageError as error:
-            log.error("claims of a dead process not given back: their leases will run out", error=logs.describe(error))
+            log.error("claims of a dead process not given back: their leases will run out", error=describe(error))
 
 
 def process_count(wanted: int | str) -> int:
@@ -204,14 +187,3 @@ def _started(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
-
-
-def child_main(target: Target, owner: str, parent: int, config: Config, wake: Wakeups) -> None:
-    """First code of every child: die with the parent, leave signals to it, log like it."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    logs.configure(config.node.log_format, config.node.log_level)
-    target(owner, config, wake)

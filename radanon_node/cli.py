@@ -1,7 +1,7 @@
 """The front door: names every command and hands over to its module in ``commands/``; no logic of its own.
 
 A command's module offers ``add_arguments(parser)`` and ``run(args) -> int`` (the exit status) and is imported only when asked for,
-so that ``radanon status`` does not pay for the models.
+so that ``radanon status`` does not pay for the models; nor for decoders, as it opens no pictures.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 import radanon_node
-from radanon_node.errors import EXIT_FAILURE, EXIT_USAGE, ConfigError, RadanonError
-from radanon_node.logs import describe
+from radanon_node import lean
+from radanon_node.errors import EXIT_FAILURE, EXIT_USAGE, ConfigError, RadanonError, describe
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "run the node: listen, clean, forward"),
@@ -50,6 +50,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "measure speed beside peers, in one run"),
 }
 
+OPEN_NO_PICTURES = frozenset({
+    "serve", "status", "quarantine", "recall", "deliveries", "receipts", "backup", "restore", "shadow", "digest", "report", "audit",
+    "ledger", "rules", "healthcheck", "hash-password",
+})  # fmt: skip
+"""Commands whose own process needs no decoders; those of `serve` that do are other processes."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -71,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (module_name, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
+            if argv is None and name in OPEN_NO_PICTURES:  # only in a process of its own
+                lean.leave_out(*lean.DECODERS, *lean.GDCM, *lean.DOWNLOADS, *(lean.TABLES if name == "serve" else ()))
             modules[name] = importlib.import_module(f"radanon_node.commands.{module_name}")
             modules[name].add_arguments(sub)
     args = parser.parse_args(arguments)

@@ -206,3 +206,12 @@ def outcome_of(error: BaseException) -> Outcome:
         if cls in _OUTCOMES:
             return _OUTCOMES[cls]
     return _OUTCOMES[RadanonError]
+
+
+def describe(error: BaseException) -> str:
+    """An error in words that are safe to log: its type, and its text only if it is one of this package's own."""
+    if isinstance(error, RadanonError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
-from radanon_node.errors import RadanonError
+from radanon_node.errors import describe
 
 ALLOWED_KEYS = frozenset(
     {
@@ -64,15 +64,6 @@ def _exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
         event["trace"] = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}"
                           for frame in traceback.extract_tb(error.__traceback__)[-6:]]
     return event
-
-
-def describe(error: BaseException) -> str:
-    """An error in words that are safe to log: its type, and its text only if it is one of this package's own."""
-    if isinstance(error, RadanonError):
-        return f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{type(error).__name__}: {error.strerror}"
-    return type(error).__name__
 
 
 def _withhold_foreign(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -25,21 +25,21 @@ from radanon_node.audit.forwarder import Forwarder
 from radanon_node.backup import clear_leftovers
 from radanon_node.bell import Bell, EchoBell
 from radanon_node.biometrics.weights import find_generator
-from radanon_node.children import Children, Wakeups, is_dead, owner_name
-from radanon_node.errors import ConfigError, StorageError, Unreachable
+from radanon_node.child import Wakeups
+from radanon_node.children import Children, is_dead, owner_name
+from radanon_node.errors import ConfigError, StorageError, Unreachable, describe
 from radanon_node.heartbeat import Heartbeat
 from radanon_node.ledger.audit import ANCHOR
 from radanon_node.ledger.ledger import Ledger
-from radanon_node.ledger.places import open_spool
-from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.wire import Wire
 from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
-from radanon_node.roles import web_main, worker_main
+from radanon_node.roles import ROLES, web_main, worker_main
 from radanon_node.sending import add_senders
 from radanon_node.settings import Config
 from radanon_node.stages import forget_dead
+from radanon_node.store import open_store
 
 if TYPE_CHECKING:
     from radanon_node.receiving import Receiver
@@ -56,26 +56,6 @@ def worker_count(config: Config) -> int:
     if isinstance(config.worker.processes, int):
         return config.worker.processes
     return max(1, len(os.sched_getaffinity(0)))
-
-
-def open_store(config: Config, create_key: bool = False) -> tuple[Ledger, Spool]:
-    """Ledger and spool of a configuration, with its key; what every command that looks into the node's data begins with.
-
-    Raises
-    ------
-    ConfigError
-        The key file is missing, unsafe, or not the one this ledger was made with.
-    StorageError
-        Database or folder cannot be used.
-    """
-    if create_key:
-        config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = load_key(config.node.key_path, create=create_key)
-    spool = open_spool(config, key, config.listener.min_free_disk)
-    return Ledger(config.ledger_url, key, spool, config.worker.attempts), spool
-
-
-ROLES = ("listener", "worker", "sender", "web")
 
 
 @dataclass(slots=True)
@@ -272,7 +252,7 @@ class Node:
                 log.error("audit trail does not hold", problems=error.problems)
             self._cut_off = True
         except (StorageError, OSError) as error:
-            log.warning("end of the audit trail not kept", error=logs.describe(error))
+            log.warning("end of the audit trail not kept", error=describe(error))
         else:
             self._cut_off = False
             if anchor is not None:
@@ -283,7 +263,7 @@ class Node:
         try:
             ledger.record_act(f"node {os.uname().nodename}", action, reason)
         except StorageError as error:
-            log.error("not in the audit trail: the ledger does not answer", reason=action, error=logs.describe(error))
+            log.error("not in the audit trail: the ledger does not answer", reason=action, error=describe(error))
 
     def _housekeeping(self, ledger: Ledger, stopping: threading.Event, heartbeat: Heartbeat) -> None:
         """Purges originals whose deliveries are done, and rows and receipts whose retention is over; says that the node lives."""
@@ -304,11 +284,13 @@ class Node:
                     log.info("orphan objects removed", removed=len(tidied))
                 if time.monotonic() >= forget_at:
                     forget_at = time.monotonic() + _FORGET_EVERY_S
+                    if mended := ledger.recount():
+                        log.warning("counts of the ledger did not fit its rows: mended", name=sorted(mended))
                     ledger.forget_finds(time.strftime("%Y-%m-%d", time.gmtime(time.time() - _FINDS_S)))
                     if (kept := _seconds(self.config.retention.rows)) is not None:
                         ledger.forget_patients(kept)
             except StorageError as error:
-                log.warning("housekeeping put off", error=logs.describe(error))
+                log.warning("housekeeping put off", error=describe(error))
             except Exception:
                 log.error("housekeeping failed", exc_info=True)
             stopping.wait(_HOUSEKEEPING_S)

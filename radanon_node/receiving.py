@@ -6,7 +6,8 @@ from functools import partial
 
 import structlog
 
-from radanon_node.children import Children, Wakeups, owner_name, process_count
+from radanon_node.child import Wakeups
+from radanon_node.children import Children, owner_name, process_count
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.network.acceptors import Acceptors

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from radanon_node.children import Children, Wakeups, process_count
+from radanon_node.child import Wakeups
+from radanon_node.children import Children, process_count
 from radanon_node.network.share import shares
 from radanon_node.roles import sender_main
 from radanon_node.settings import Config

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from radanon_node import config as configuration
 from radanon_node.cli import main
 from radanon_node.errors import ConfigError
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 from radanon_node.vault import PIECE, ReadVault, WriteVault, new_recipient
 from tests.integration.harness import NodeProcess, node_config, originals, storescu, write_study
 from tests.ledger.conftest import postgres

@@ -13,7 +13,7 @@ import yaml
 from radanon_node import config as configuration
 from radanon_node.cli import main
 from radanon_node.ledger.types import Arrival, ReleasedItem, ReleaseRecord
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 LE = "1.2.840.10008.1.2.1"

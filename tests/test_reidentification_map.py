@@ -11,7 +11,7 @@ import yaml
 
 from radanon_node import config as configuration
 from radanon_node.cli import main
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 from tests.integration.harness import originals, write_study
 
 

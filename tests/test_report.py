@@ -15,7 +15,7 @@ import yaml
 
 from radanon_node import config as configuration
 from radanon_node.cli import COMMANDS, main
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 from tests.ledger.conftest import Hands
 
 TODAY = datetime.now(UTC).date()

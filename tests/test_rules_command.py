@@ -13,7 +13,7 @@ from radanon_node.config import load
 from radanon_node.ledger.seal import load_key
 from radanon_node.markers.layouts import LEAST, Device, Sighting
 from radanon_node.markers.rules import load_rules
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 CTP = 'Maker A\n{ Modality.equals("US") * Manufacturer.containsIgnoreCase("maker a") } (0,0,640,40)\n'
 DEID = "%filter graylist\nLABEL B\n contains Modality CT\n ctpcoordinates 5,6,70,8\n"

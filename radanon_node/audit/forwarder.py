@@ -13,9 +13,8 @@ import structlog
 
 from radanon_node.audit.messages import Teller
 from radanon_node.audit.syslog import Collector, frame
-from radanon_node.errors import ConfigError, StorageError, Unreachable
+from radanon_node.errors import ConfigError, StorageError, Unreachable, describe
 from radanon_node.ledger.ledger import Ledger
-from radanon_node.logs import describe
 from radanon_node.settings import AuditSettings, SyslogSettings
 
 log = structlog.get_logger("radanon.audit")

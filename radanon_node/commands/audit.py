@@ -21,8 +21,8 @@ from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from radanon_node.ledger.audit import ANCHOR, Anchor
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.types import AuditEntry
-from radanon_node.node import open_store
 from radanon_node.settings import Config
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

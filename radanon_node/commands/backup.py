@@ -12,7 +12,7 @@ from pathlib import Path
 from radanon_node import backup
 from radanon_node.commands.common import add_config_argument, load_config, print_json
 from radanon_node.errors import EXIT_OK, ConfigError
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 from radanon_node.vault import new_recipient
 
 

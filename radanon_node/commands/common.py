@@ -11,9 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from radanon_node import config as configuration
 from radanon_node.errors import ConfigError
 from radanon_node.settings import Config
@@ -89,6 +86,9 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *rows):
             print("\t".join(row))
         return
+    from rich.console import Console  # a terminal alone needs it, and `serve` has none
+    from rich.table import Table
+
     table = Table(*columns)
     for row in rows:
         table.add_row(*row)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows
 from radanon_node.errors import EXIT_OK, ConfigError
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 _COLUMNS = ("id", "instance_id", "destination", "state", "attempts", "detail", "sop_instance_uid")
 

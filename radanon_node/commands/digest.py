@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from radanon_node.commands.common import add_config_argument, day, load_config, print_json
 from radanon_node.digest import as_text, digest
 from radanon_node.errors import EXIT_OK
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

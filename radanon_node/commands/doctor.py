@@ -15,15 +15,14 @@ from typing import Literal
 from radanon_node.biometrics.generator import Generator
 from radanon_node.biometrics.weights import find_generator
 from radanon_node.commands.common import add_config_argument, load_config, print_json
-from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RadanonError
+from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RadanonError, describe
 from radanon_node.ledger.seal import load_key
-from radanon_node.logs import describe
 from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
 from radanon_node.network.check import check_destination
-from radanon_node.node import open_store
 from radanon_node.settings import Config
 from radanon_node.settings_profile import BiometricsSettings
+from radanon_node.store import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     findings = [Finding("configuration", "ok", "valid")]
-    for check in (_key, _store, _disk, _weights, _biometrics, _text_model, _ocr, _rules, _table, _device, _routes, _destinations):
+    for check in (_key, _store, _disk, _weights, _biometrics, _text_model, _decoders, _ocr, _rules, _table, _device, _routes,
+                  _destinations):
         findings += list(check(config))
     failed = any(finding.result == "failed" for finding in findings)
     if args.json:
@@ -81,13 +81,19 @@ def _store(config: Config) -> Iterator[Finding]:
     if not config.node.key_path.exists():
         return
 
+    off: dict[str, int] = {}
+
     def check() -> str:
         ledger, _ = open_store(config)
         counts = ledger.status()["states"]
+        off.update(ledger.drift())
         ledger.close()
         return f"ledger opens; {sum(counts.values())} instances, {counts['quarantined']} quarantined, {counts['failed']} failed"
 
     yield _tried("ledger and spool", check)
+    if off:
+        yield Finding("counts of the ledger", "warning", f"do not fit its rows: {', '.join(f'{name} {by:+}' for name, by in off.items())}; "
+                      "something else has written to it? A running node mends them when it starts and every hour")
     spool = config.spool_dir
     if spool.exists() and stat.S_IMODE(spool.stat().st_mode) & 0o077:
         yield Finding("spool", "failed", f"{spool} is open to other users; chmod 700 it")
@@ -136,6 +142,16 @@ def _text_model(config: Config) -> Iterator[Finding]:
         return "loaded, hash as pinned"
 
     yield _tried("text model", check)
+
+
+def _decoders(config: Config) -> Iterator[Finding]:
+    def check() -> str:
+        from radanon_node.pixels.decoders import load_libraries
+
+        load_libraries()
+        return "all can be loaded"
+
+    yield _tried("decoders", check)
 
 
 def _ocr(config: Config) -> Iterator[Finding]:

@@ -8,11 +8,11 @@ import urllib.request
 from collections.abc import Callable
 
 from radanon_node.commands.common import add_config_argument, load_config
-from radanon_node.errors import EXIT_FAILURE, EXIT_OK, RadanonError, StorageError
-from radanon_node.logs import describe
+from radanon_node.errors import EXIT_FAILURE, EXIT_OK, RadanonError, StorageError, describe
 from radanon_node.network.check import knock
-from radanon_node.node import ROLES, open_store
+from radanon_node.roles import ROLES
 from radanon_node.settings import Config
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

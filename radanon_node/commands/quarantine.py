@@ -14,7 +14,7 @@ from radanon_node.errors import EXIT_OK, WAIVABLE, ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.quarantine import UnknownEntry
 from radanon_node.ledger.types import QuarantineEntry
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 _COLUMNS = ("id", "state", "reason", "detail", "route", "received_at", "series_number", "instance_number", "attempts")
 

@@ -14,8 +14,8 @@ from radanon_node.commands.common import add_config_argument, day, load_config, 
 from radanon_node.errors import EXIT_OK, ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.recalls import Suspect, Suspicion, UnknownRecall
-from radanon_node.node import open_store
 from radanon_node.recalling import COLUMNS, day_bounds, named, suspicion_of, write_csv
+from radanon_node.store import open_store
 
 _SHARED = ("device", "policy", "rule", "route")
 

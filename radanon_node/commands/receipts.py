@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from radanon_node.commands.common import add_config_argument, load_config, print_json
 from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

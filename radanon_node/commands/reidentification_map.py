@@ -15,8 +15,8 @@ from radanon_node import folder
 from radanon_node.commands.common import add_config_argument, load_config, print_json, profile_name, warn
 from radanon_node.errors import EXIT_OK, EXIT_QUARANTINED, ConfigError, HoldInstance
 from radanon_node.ledger.seal import load_key
-from radanon_node.node import open_store
 from radanon_node.pixels.instance import read_instance
+from radanon_node.store import open_store
 from radanon_node.tags.pseudonyms import PatientKey, Pseudonyms, patient_key
 from radanon_node.tags.reidentification import export_map, new_key, read_map
 

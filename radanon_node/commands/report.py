@@ -8,8 +8,8 @@ from pathlib import Path
 
 from radanon_node.commands.common import add_config_argument, day, load_config
 from radanon_node.errors import EXIT_OK, ConfigError
-from radanon_node.node import open_store
 from radanon_node.report import report_html
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

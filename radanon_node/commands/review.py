@@ -14,7 +14,7 @@ from radanon_node.commands.common import add_config_argument, load_config, print
 from radanon_node.errors import EXIT_OK, EXIT_QUARANTINED, ConfigError, RadanonError
 from radanon_node.ledger.reviews import ReviewEntry
 from radanon_node.ledger.spool import Spool
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 _COLUMNS = ("id", "at", "who", "instance_id", "source", "decision", "code", "note", "labels", "rule")
 _MOST = 100_000

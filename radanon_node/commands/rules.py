@@ -14,9 +14,9 @@ from radanon_node.ledger.layouts import LayoutEntry, UnknownLayout
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.markers.rules import Rule, dump_rules, load_rules
 from radanon_node.markers.rules_import import import_ctp, import_deid
-from radanon_node.node import open_store
 from radanon_node.rulebook import accept, proposed_rule, rulebook_path
 from radanon_node.settings import Config
+from radanon_node.store import open_store
 
 _IMPORTERS: dict[str, Callable[[str, str], list[Rule]]] = {"ctp": import_ctp, "deid": import_deid}
 _COLUMNS = ("device", "state", "pictures", "boxes", "alarm", "alarms", "modality", "manufacturer", "model", "software", "size")

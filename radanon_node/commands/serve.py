@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from radanon_node.commands.common import add_config_argument, load_config
-from radanon_node.node import ROLES, Node
+from radanon_node.node import Node
+from radanon_node.roles import ROLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

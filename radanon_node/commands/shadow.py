@@ -8,7 +8,7 @@ from dataclasses import asdict
 from radanon_node.commands.common import add_config_argument, load_config, print_json, print_rows
 from radanon_node.errors import EXIT_OK
 from radanon_node.ledger.shadow_counts import total
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -137,6 +136,8 @@ class Layout:
         """The fixed places: connected cells that pictures reach, around at least one cell where nearly all have text."""
         if self.instances < LEAST:
             return ()
+        import cv2  # not at the top: the ledger imports this module, and only workers, which have OpenCV, compute places
+
         count, labels = cv2.connectedComponents((self._shares >= _SEEN).astype(np.uint8), connectivity=4)
         parts = (labels == label for label in range(1, count))
         return tuple(part for part in parts if bool((self._shares[part] >= _STABLE).any()))
@@ -162,6 +163,8 @@ class Layout:
         away from all that was seen. An annotation somewhere on the picture, or a picture without its overlay, is no other layout."""
         if not cells or not self.learned:
             return False
+        import cv2  # as above
+
         here = np.zeros(GRID, np.uint8)
         for cell in cells:
             here[divmod(cell, GRID[1])] = 1

@@ -28,7 +28,7 @@ from radanon_node.errors import ConfigError
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.network.listener import Listener, close_listening, listen
-from radanon_node.network.places import Places
+from radanon_node.network.places import Link, Places
 from radanon_node.settings import Config
 from radanon_node.stages import Stages
 
@@ -39,14 +39,6 @@ _CONNECTION, _CONFIG, _UP = b"C", b"R", b"U"
 _LONGEST = 256
 _PAUSE_S = 0.1  # when no connection can be had or handed over
 _DRAIN_SHARE = 0.9  # of the time that the parent gives: the rest is for what comes after
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A child's end: where connections come from, and its counts. Handed to it when it is started."""
-
-    sock: socket.socket
-    places: Places
 
 
 @dataclass(slots=True)

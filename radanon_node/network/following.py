@@ -16,12 +16,11 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from radanon_node.errors import LedgerUnavailable
+from radanon_node.errors import LedgerUnavailable, describe
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.files import Incoming
 from radanon_node.ledger.record import Digest, Records
 from radanon_node.ledger.types import Admission, Arrival
-from radanon_node.logs import describe
 from radanon_node.network.admission import Remover
 from radanon_node.stages import Stages
 

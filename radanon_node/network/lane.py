@@ -9,14 +9,22 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from radanon_node.errors import DeliveryError, DeliveryFailed, DeliveryRefused, HoldInstance, LedgerUnavailable, StorageError, Unreachable
+from radanon_node.errors import (
+    DeliveryError,
+    DeliveryFailed,
+    DeliveryRefused,
+    HoldInstance,
+    LedgerUnavailable,
+    StorageError,
+    Unreachable,
+    describe,
+)
 from radanon_node.ledger.faults import point
 from radanon_node.ledger.files import SpoolAway
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryItem, DeliveryResult
-from radanon_node.logs import describe
 from radanon_node.network.books import Books
 from radanon_node.network.claims import Bell, Claims
 from radanon_node.network.commitments import Commitments, awaits_commitment

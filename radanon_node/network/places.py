@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -120,3 +122,11 @@ def _received(slots: int, slot: int, handed: Any) -> Places:
     fd: int = handed.detach()
     os.set_inheritable(fd, False)
     return Places(slots, slot, fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A child's end of what `acceptors.Acceptors` hands it when it is started: where connections come from, and its counts."""
+
+    sock: socket.socket
+    places: Places

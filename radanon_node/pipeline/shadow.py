@@ -18,9 +18,8 @@ import structlog
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from radanon_node.errors import StorageError
+from radanon_node.errors import StorageError, describe
 from radanon_node.ledger.types import WorkItem
-from radanon_node.logs import describe
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy
 from radanon_node.pipeline.types import Quarantined, Received

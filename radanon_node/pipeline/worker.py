@@ -11,15 +11,17 @@ from pathlib import Path
 import structlog
 
 from radanon_node.bell import Signal
-from radanon_node.errors import ConfigError
+from radanon_node.errors import ConfigError, HoldInstance
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.places import open_spool
 from radanon_node.ledger.seal import load_key
+from radanon_node.markers import ocr
 from radanon_node.pipeline.loop import Worker
 from radanon_node.pipeline.observer import Observer
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Quarantined, Received
+from radanon_node.pixels.decoders import load_libraries
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file
 
@@ -40,7 +42,7 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     Raises
     ------
     ConfigError
-        Key, ledger or spool cannot be used. Models that cannot be loaded are no reason to end: what needs them is quarantined.
+        Key, ledger or spool cannot be used. Models and decoders that cannot be loaded are no reason to end: what needs them is quarantined.
     StorageError
         The database does not answer at start.
     """
@@ -53,10 +55,7 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
     observer, stages = Observer(ledger), Stages(stage_file(config.node.data_dir, owner))
     tools.watch.observe = stages.observe
     tools.memory, tools.observer = ledger, observer
-    try:
-        tools.warm()
-    except ConfigError as error:
-        log.error("models not loaded: what needs them is quarantined", problems=error.problems)
+    _load(config, tools)
     _limit_memory(config.worker.memory_limit)
 
     def clean(received: Sequence[Received], policy: Policy) -> list[Released | Quarantined]:
@@ -75,6 +74,20 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
         worker.close()
         ledger.close()
         spool.close()
+
+
+def _load(config: Config, tools: Tools) -> None:
+    """Load what films need before the first one waits for it; what is missing is logged once, and each instance that needs it is held."""
+    for what, load in (("models", tools.warm), ("decoders", load_libraries)):
+        try:
+            load()
+        except ConfigError as error:
+            log.error("not loaded: what needs it is quarantined", name=what, problems=error.problems)
+    if any(profile.pixels.retain and profile.pixels.detect != "off" for profile in config.profiles.values()):
+        try:
+            ocr.reader()
+        except HoldInstance as hold:
+            log.error("not loaded: what needs it is quarantined", name="OCR", problems=[hold.detail])
 
 
 def _threads(config: Config) -> int:

@@ -6,6 +6,7 @@ the libraries become ``undecodable_pixels``; what libraries guess or patch up is
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +14,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.errors import HoldInstance
+from radanon_node.errors import ConfigError, HoldInstance
 from radanon_node.pixels import turbo
 from radanon_node.pixels.streams import undecodable
 
 Decoded = NDArray[Any]
+
+_LIBRARIES = ("libjpeg.utils", "jpeg_ls", "openjpeg.utils", "rle.rle")
+
+
+def load_libraries() -> None:
+    """Load what decodes and encodes now, so that what is missing shows at the start and not as a verdict on the first film.
+
+    Raises
+    ------
+    ConfigError
+        With one line per library that cannot be loaded.
+    """
+    problems = []
+    for name in _LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            problems.append(f"{name.partition('.')[0]} cannot be loaded: install radanon_node's dependencies again")
+    if not turbo.available():
+        problems.append("libturbojpeg cannot be loaded: install the package libturbojpeg0")
+    if problems:
+        raise ConfigError(problems)
 
 
 def decode(name: str, data: bytes, rows: int, columns: int, samples: int, depth: int) -> Decoded:

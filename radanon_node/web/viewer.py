@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from radanon_node import logs
-from radanon_node.errors import HoldInstance, RadanonError
+from radanon_node.errors import HoldInstance, RadanonError, describe
 from radanon_node.ledger.reviews import DECIDABLE, ReviewSource
 from radanon_node.settings import Config
 
@@ -164,7 +164,7 @@ def _answered(answer: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[b
     except HoldInstance as hold:
         return False, f"{hold.reason}: {hold.detail}"
     except RadanonError as error:
-        return False, logs.describe(error)
+        return False, describe(error)
     except Exception as error:  # the edge of the process; the text of a foreign error may quote the data set
         log.error("a picture cannot be shown", exc_info=error)
         return False, type(error).__name__

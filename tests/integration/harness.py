@@ -182,7 +182,7 @@ class NodeProcess:
     def ledger(self) -> Iterator[Any]:
         """The node's ledger, opened beside it as an administrator's command would."""
         from radanon_node import config as configuration
-        from radanon_node.node import open_store
+        from radanon_node.store import open_store
 
         ledger, spool = open_store(configuration.load(self.config_path))
         try:

@@ -28,11 +28,16 @@ _SETTLE_S, _LINGER_S = 60.0, 8.0
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one process."""
+    """Of one process; `own` is the memory it shares with no other."""
 
+    name: str
     resident: int
+    own: int
     descriptors: int
     threads: int
+
+    def __str__(self) -> str:
+        return f"{self.resident / 2**20:.1f} MiB ({self.own / 2**20:.1f} its own), {self.descriptors} descriptors, {self.threads} threads"
 
 
 @pytest.fixture
@@ -47,8 +52,8 @@ def node(tmp_path: Path) -> Iterator[NodeProcess]:
 def figures(node: NodeProcess) -> dict[int, Figures]:
     assert node.process is not None
     first = psutil.Process(node.process.pid)
-    return {process.pid: Figures(process.memory_info().rss, process.num_fds(), process.num_threads())
-            for process in (first, *first.children(recursive=True))}
+    return {process.pid: Figures(process.name(), process.memory_info().rss, process.memory_full_info().uss, process.num_fds(),
+                                 process.num_threads()) for process in (first, *first.children(recursive=True))}
 
 
 def at_rest(node: NodeProcess, limits: dict[int, Figures], patience: float = _SETTLE_S) -> dict[int, Figures]:
@@ -77,10 +82,12 @@ def test_nothing_grows(node: NodeProcess, tmp_path: Path) -> None:
             path.unlink()
         if number + 1 == WARM_ROUNDS:
             before = at_rest(node, {}, _LINGER_S)
+        if ROUND == 1000:  # the course of the long form tells a leak from a plateau
+            print(f"{sent}:", "; ".join(f"{one.name} {one}" for one in figures(node).values()), flush=True)
     after = at_rest(node, before)
     assert set(after) == set(before), "a process was replaced"
     for pid, one in after.items():
-        print(f"{pid}: {before[pid]} -> {one}")
+        print(f"{one.name}: {before[pid]} -> {one}")
         assert one.descriptors <= before[pid].descriptors + 2
         assert one.threads <= before[pid].threads + 1
         assert one.resident <= before[pid].resident + _GROWTH

@@ -21,7 +21,7 @@ from radanon_node.ledger import object_spool, object_store
 from radanon_node.ledger.object_spool import ObjectSpool
 from radanon_node.ledger.object_store import MissingObject, ObjectStore
 from radanon_node.ledger.sealed_objects import SEGMENT, open_object, seal_object, sealed_size
-from radanon_node.node import open_store
+from radanon_node.store import open_store
 from tests.ledger.conftest import Hands
 from tests.s3 import S3Server, s3_server
 

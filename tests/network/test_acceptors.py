@@ -16,12 +16,13 @@ import psutil
 import pytest
 
 from radanon_node.bell import Bell, EchoBell
-from radanon_node.children import Children, Wakeups, process_count
+from radanon_node.child import Wakeups
+from radanon_node.children import Children, process_count
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
-from radanon_node.node import open_store
 from radanon_node.receiving import Receiver
 from radanon_node.settings import Config
+from radanon_node.store import open_store
 from tests.network.kit import (
     CT,
     RELEASE_RQ,
