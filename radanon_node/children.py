@@ -77,13 +77,20 @@ class Children:
         return [child.name for child in self.children]
 
     @property
+    def alive(self) -> bool:
+        """Whether none of those that were started has ended."""
+        return all(child.process is None or child.process.exitcode is None for child in self.children)
+
+    @property
     def renewing(self) -> bool:
         """Whether a child still runs under an older configuration."""
         return any(child.outdated for child in self.children)
 
     def start(self) -> None:
+        """Start those that were added since the last time."""
         for child in self.children:
-            self._start(child)
+            if not child.owner:
+                self._start(child)
 
     def renew(self, config: Config) -> None:
         """Replace the children, one after another (`watch` does it): each finishes what it holds, the next starts under `config`."""

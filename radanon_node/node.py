@@ -115,10 +115,13 @@ class Node:
         port = listener.start() if listener else None  # before the children: a taken port is one clear line, nothing to clean up
         self._record(ledger, "node start", f"radanon_node {radanon_node.__version__}, {'+'.join(self.roles)}, "
                      f"config sha256 {config_hash(self.config)}")
-        children = self._children(wake, listener)
-        children.start()
+        children = Children(self.config, wake)
         if listener:
-            listener.wait_until_up()
+            listener.add_to(children)
+            children.start()
+            listener.wait_until_up(children)  # peers wait for them: the others, which load more, do not compete with them for the cores
+        self._add_others(children, wake)
+        children.start()
         listening = {"host": self.config.listener.host, "port": port} if listener else {}
         log.info(
             "ready",
@@ -191,10 +194,8 @@ class Node:
 
         return Receiver(self.config, ledger, spool, wake)
 
-    def _children(self, wake: Wakeups, receiver: Receiver | None) -> Children:
-        children = Children(self.config, wake)
-        if receiver:
-            receiver.add_to(children)  # the first: peers wait for them
+    def _add_others(self, children: Children, wake: Wakeups) -> None:
+        """All that does not receive."""
         if "worker" in self.roles:
             for index in range(worker_count(self.config)):
                 children.add(f"worker-{index + 1}", worker_main)
@@ -202,7 +203,6 @@ class Node:
             add_senders(children, self.config, wake)
         if "web" in self.roles and self.config.web.enabled:
             children.add("web", web_main)
-        return children
 
     def _reload(self, ledger: Ledger, spool: Spool, listener: Receiver | None, children: Children) -> None:
         """Take a new configuration, tried out first; a bad one changes nothing."""

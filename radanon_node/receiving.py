@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import structlog
@@ -48,10 +49,15 @@ class Receiver:
             for slot in range(self._acceptors.count):
                 children.add_adapting(f"acceptor-{slot + 1}", partial(_target, self._acceptors, slot))
 
-    def wait_until_up(self) -> None:
+    def wait_until_up(self, children: Children) -> None:
         """Until connections are served; a process that does not come up is a warning, as the others work."""
-        if self._acceptors is not None and not self._acceptors.wait_until_up(_UP_S):
-            log.warning("not all processes that receive are there yet")
+        if self._acceptors is None:
+            return
+        until = time.monotonic() + _UP_S
+        while not self._acceptors.wait_until_up(0.5):
+            if not children.alive or time.monotonic() >= until:
+                log.warning("not all processes that receive are there yet")
+                return
 
     def renew(self, config: Config) -> None:
         """Take a configuration for the associations to come; ConfigError if it cannot be used, which changes nothing."""

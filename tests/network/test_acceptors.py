@@ -105,7 +105,7 @@ def receiving(folder: Path) -> Iterator[Site]:
     watching = threading.Thread(target=site.watch)
     watching.start()
     try:
-        site.receiver.wait_until_up()
+        site.receiver.wait_until_up(site.children)
         yield site
     finally:
         site.over.set()
