@@ -286,3 +286,20 @@ def dcmtk(program: str, *arguments: object, timeout: float = 60.0) -> subprocess
         pytest.skip(f"{program} is not installed")
     return subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False,
                           env=os.environ | {"TCP_NODELAY": "1"})
+
+
+def wakeups(pid: int) -> int:
+    """How often the threads of a process have waited for something and been woken (proc(5), voluntary_ctxt_switches)."""
+    return sum(int(line.split()[1]) for task in Path(f"/proc/{pid}/task").iterdir()
+               for line in (task / "status").read_text().splitlines() if line.startswith("voluntary_ctxt_switches"))
+
+
+def sleeps(pid: int, window: float = 0.5, patience: float = 20.0) -> bool:
+    """Whether a process comes to rest: a `window` of seconds in which none of its threads wakes even once. What polls never does."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        before = wakeups(pid)
+        time.sleep(window)  # that nothing happens is no event
+        if wakeups(pid) == before:
+            return True
+    return False
