@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_a_destination_that_takes_one_association_gets_all_over_it(tmp_path: Pat
         assert node.counts("archive") == {"waiting": 0, "delivered": 150, "failed": 0, "up": True}
 
 
+def _child(node: NodeProcess, name: str) -> psutil.Process:
+    """The node's process of that name, which it takes a moment after its start. Not by its number: numbers begin again at the lowest."""
+    assert node.process is not None
+    until = time.monotonic() + 120
+    while True:
+        found = [child for child in psutil.Process(node.process.pid).children() if child.name() == name]
+        if found:
+            return found[0]
+        assert time.monotonic() < until, f"no process {name}"
+        time.sleep(0.05)
+
+
 @pytest.mark.integration
 def test_a_node_whose_second_sender_is_killed_delivers_everything_once(tmp_path: Path) -> None:
     with storescp(tmp_path / "archive", "--fork") as archive:
@@ -122,8 +135,7 @@ def test_a_node_whose_second_sender_is_killed_delivers_everything_once(tmp_path:
             port = node.start()
             assert {"sender-1", "sender-2"} <= set(node.wait_event("ready")["processes"])
             storescu(port, write_study(tmp_path / "one", 20, seed=5))
-            assert node.process is not None
-            max(psutil.Process(node.process.pid).children(), key=lambda child: child.pid).kill()  # the last that was started
+            _child(node, "sender-2").kill()
             assert node.wait_event("process died")["name"] == "sender-2"
             storescu(port, write_study(tmp_path / "two", 20, seed=6))
             node.wait_states(delivered=40)
