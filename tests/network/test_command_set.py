@@ -75,3 +75,11 @@ def test_a_cut_command_is_no_command(cut: int) -> None:
 def test_every_request_of_the_standard_is_known() -> None:
     requests = {number for number, (name, _) in _MESSAGE_TYPES.items() if number < 0x8000}
     assert requests - {cs.C_CANCEL_RQ} == cs.REQUESTS
+
+
+@given(sop_class=UIDS, sop_instance=UIDS, message_id=st.integers(1, 65535))
+@settings(max_examples=60, deadline=None)
+def test_a_store_request_is_the_one_that_is_put_together_from_its_elements(sop_class: str, sop_instance: str, message_id: int) -> None:
+    assert cs.store_request(message_id, sop_class, sop_instance) == cs.pack(
+        CommandField=cs.C_STORE_RQ, MessageID=message_id, Priority=0, CommandDataSetType=1, AffectedSOPClassUID=sop_class,
+        AffectedSOPInstanceUID=sop_instance)
