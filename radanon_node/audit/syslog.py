@@ -120,7 +120,9 @@ class Collector:
         while struct.unpack("i", fcntl.ioctl(connection, _SIOCOUTQ, b"\0\0\0\0"))[0]:
             if time.monotonic() > until:
                 raise TimeoutError
-            select.select([connection], [], [], 0.02)
+            readable, _, _ = select.select([connection], [], [], 0.02)
+            if readable and not _alive(connection):  # what a connection that was reset did not send stays in its queue
+                raise ConnectionResetError
         until = time.monotonic() + _SETTLE_S
         while (left := until - time.monotonic()) > 0:
             readable, _, _ = select.select([connection], [], [], left)

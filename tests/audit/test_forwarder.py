@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from radanon_node.audit import syslog
 from radanon_node.audit.forwarder import Forwarder
 from radanon_node.errors import ConfigError, Unreachable
 from radanon_node.ledger.ledger import Ledger
@@ -123,7 +124,10 @@ def test_what_was_done_reaches_the_collector_once(hands: Hands, authority: Autho
     assert all(message.startswith(b"<85>1 ") for message in reader.messages)
 
 
-def test_a_dead_collector_misses_nothing(sqlite_hands: Hands, authority: Authority, start: Start) -> None:
+def test_a_dead_collector_misses_nothing(
+    sqlite_hands: Hands, authority: Authority, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syslog, "_TIMEOUT_S", 3600.0)  # a connection that was reset is noticed, not waited for
     ledger = sqlite_hands.ledger
     reader = start()
     settings = tls(authority, reader.port)
