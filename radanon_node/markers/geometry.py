@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -144,6 +144,19 @@ def overlap(one: Box, other: Box) -> float:
     return shared / max(one.area + other.area - shared, 1)
 
 
+def covered(box: Box, others: Iterable[Box]) -> float:
+    """Share of a box that lies in others together; 0 of one without area."""
+    parts = [part for part in (other.intersection(box) for other in others) if part.width > 0 and part.height > 0]
+    if not parts:
+        return 0.0
+    xs = sorted({box.x0, box.x1, *(part.x0 for part in parts), *(part.x1 for part in parts)})
+    ys = sorted({box.y0, box.y1, *(part.y0 for part in parts), *(part.y1 for part in parts)})
+    inside = np.zeros((len(ys) - 1, len(xs) - 1))
+    for part in parts:
+        inside[ys.index(part.y0) : ys.index(part.y1), xs.index(part.x0) : xs.index(part.x1)] = 1
+    return float(np.diff(ys) @ inside @ np.diff(xs)) / box.area
+
+
 def adding(boxes: Sequence[Box], share: float) -> list[int]:
     """Which boxes say something new.
 
@@ -163,12 +176,7 @@ def adding(boxes: Sequence[Box], share: float) -> list[int]:
     """
     kept: list[int] = []
     for number, box in enumerate(boxes):
-        inside = np.zeros((max(box.height, 1), max(box.width, 1)), np.bool_)
-        for other in kept:
-            part = boxes[other].intersection(box)
-            if part.width > 0 and part.height > 0:
-                inside[part.y0 - box.y0 : part.y1 - box.y0, part.x0 - box.x0 : part.x1 - box.x0] = True
-        if inside.mean() <= share:
+        if covered(box, (boxes[other] for other in kept)) <= share:
             kept.append(number)
     return kept
 

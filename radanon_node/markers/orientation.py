@@ -38,12 +38,15 @@ class Upright:
     mirrored : bool
     likeness : float
         Correlation with the letter's template, -1..1.
+    seen : ndarray of float32, shape (TEMPLATE_SIDE ** 2,)
+        `template_view` of the mask.
     """
 
     mask: Mask
     turn: float
     mirrored: bool
     likeness: float
+    seen: NDArray[np.float32]
 
 
 def tilt_of(mask: Mask) -> float:
@@ -154,15 +157,16 @@ def ways(mask: Mask, letter: str) -> list[Upright]:
             upright = np.rot90(seen, quarter)
             # Capitals are taller than wide: a lying one is less likely to be meant that way.
             lying = 0.15 if upright.shape[1] > 1.15 * upright.shape[0] else 0.0
-            likeness = _likeness(upright, letter)
-            found.append(Upright(upright, tilt + (-90 if mirrored else 90) * quarter, mirrored, likeness - lying))
+            picture = template_view(upright).ravel()
+            likeness = _likeness(picture, letter)
+            found.append(Upright(upright, tilt + (-90 if mirrored else 90) * quarter, mirrored, likeness - lying, picture))
     return sorted(found, key=lambda way: -way.likeness)
 
 
 def lead_over_rivals(turned_ways: list[Upright], letter: str) -> float:
     """How much more like `letter` than like a character it is easily taken for, each in its best way; 1 if there is none."""
-    best = max(_likeness(way.mask, letter) for way in turned_ways)
-    return best - max((_likeness(way.mask, rival) for way in turned_ways for rival in RIVALS.get(letter, "")), default=best - 1)
+    best = max(_likeness(way.seen, letter) for way in turned_ways)
+    return best - max((_likeness(way.seen, rival) for way in turned_ways for rival in RIVALS.get(letter, "")), default=best - 1)
 
 
 def is_rival(mask: Mask, letter: str) -> bool:
@@ -170,5 +174,5 @@ def is_rival(mask: Mask, letter: str) -> bool:
     return corner_of(mask) < CORNER.get(letter, 0.0) or lead_over_rivals(ways(mask, letter), letter) <= 0
 
 
-def _likeness(upright: Mask, character: str) -> float:
-    return float((_templates()[character] @ template_view(upright).ravel()).max())
+def _likeness(picture: NDArray[np.float32], character: str) -> float:
+    return float((_templates()[character] @ picture).max())

@@ -3,8 +3,8 @@
 A film of 2500 x 2048 searched whole costs seconds, and nearly all of it is anatomy, which the plate has blurred over several pixels. Print
 has steps of one pixel, many of them: a map of such steps costs milliseconds and leaves a few per cent of the film to the net. Of those
 the net sees a quarter of the size first, where that leaves characters large enough, then half of it, then all: each time only what the
-last look has not explained. What it finds counts if two characters or more are read, or if the marker detector sees something at the
-same place too.
+last look has not explained. Print that the marker detector is sure of is explained already, unless a stroke shows beside its box. What
+the net finds counts if two characters or more are read, or if the marker detector sees something at the same place too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ _DENSITY = 0.05
 """Share of a block's pixels with a step: letters have 0.08 to 0.3, a straight collimation edge 0.03."""
 _LEFT = 0.02
 """The same beside a line that was found: the edge of a letter that its box leaves out is enough."""
+_STROKE = 0.01
+"""The same beside a box that the marker detector is sure of, in either direction: a stroke without serifs is enough."""
+_SURE = 0.5
+"""Confidence of a marker box of print that is believed to hold it all but for what `_STROKE` shows."""
 _LARGEST_PART = 32  # blocks
 _SHRINKS, _LEAST_SIDE = (4, 2), 600  # sizes looked at first, while the film's long side is still so many pixels
 _LEAST_LINE = 20  # pixels of a line's box at the size looked at; smaller ones are found and read more surely at the next
@@ -58,30 +62,33 @@ def _grown(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
 
 
-def _crisp(view: GrayFrame, density: float, known: Sequence[Box] = ()) -> NDArray[np.bool_]:
-    """Blocks with such a share of steps in both directions outside the boxes that are known."""
+def _crisp(view: GrayFrame, density: float, known: Sequence[Box] = (), both: bool = True) -> NDArray[np.bool_]:
+    """Blocks with such a share of steps, in both directions or in either, outside the boxes that are known."""
     rows, columns = view.shape
     shape = (-(-rows // BLOCK), -(-columns // BLOCK))
-    crisp = _dense(view, BLOCK, shape, density, known)
+    crisp = _dense(view, BLOCK, shape, density, known, both)
     if min(rows, columns) >= 2 * BLOCK:
         known = [Box(box.x0 // 2, box.y0 // 2, -(-box.x1 // 2), -(-box.y1 // 2)) for box in known]
-        crisp |= _dense(_halved(view), BLOCK // 2, shape, density, known)
+        crisp |= _dense(_halved(view), BLOCK // 2, shape, density, known, both)
     return crisp
 
 
-def _dense(view: GrayFrame, cell: int, shape: tuple[int, int], density: float, known: Sequence[Box]) -> NDArray[np.bool_]:
+def _dense(
+    view: GrayFrame, cell: int, shape: tuple[int, int], density: float, known: Sequence[Box], both: bool
+) -> NDArray[np.bool_]:
     steps = np.empty((shape[0] * cell, shape[1] * cell), np.uint8)
     rows, columns = min(view.shape[0], steps.shape[0]), min(view.shape[1], steps.shape[1])
     part = view[:rows, :columns]
     # A straight edge has steps in one direction only, characters have both.
-    crisp = np.ones(shape, np.bool_)
+    crisp = np.full(shape, both)
     for own, other, at in ((part[:, 1:], part[:, :-1], np.s_[:rows, 1:columns]), (part[1:], part[:-1], np.s_[1:rows, :columns])):
         steps[: at[0].start or 0], steps[rows:], steps[:, : at[1].start or 0], steps[:, columns:] = 0, 0, 0, 0
         edges = cv2.absdiff(own, other, dst=steps[at])
         cv2.threshold(edges, _STEP - 1, MARK, cv2.THRESH_BINARY, dst=edges)
         for box in known:
             steps[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)] = 0
-        crisp &= cell_shares(steps, cell) >= density
+        dense = cell_shares(steps, cell) >= density
+        crisp = crisp & dense if both else crisp | dense
     return crisp
 
 
@@ -103,6 +110,8 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
         pass's business.
     """
     blocks = crisp_blocks(view)
+    known = _sure_lines(markers)
+    blocks = _beyond(view, blocks, known) if known else blocks
     if not blocks.any():
         return []
     detector = load()
@@ -115,6 +124,28 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
     believed = [one for one, known in zip(found, sure) if known or any(_continues(one.box, line) for line in lines)]
     letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
     return [Detection(box, one.kind, one.confidence, one.source) for one in believed for box in _beside(one.box, letters)]
+
+
+def _sure_lines(markers: Sequence[Detection]) -> list[Box]:
+    """Boxes of print that the marker detector is sure of, but for those beside a side letter: which belongs to which is seen together."""
+    letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
+    return [
+        one.box
+        for one in markers
+        if one.kind is Kind.TEXT
+        and one.confidence >= _SURE
+        and not any(one.box.grown(min(one.box.width, one.box.height)).intersection(letter).area for letter in letters)
+    ]
+
+
+def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) -> NDArray[np.bool_]:
+    """Blocks that print may stand in which the marker detector's sure boxes do not hold; with all of a line that one stands beside."""
+    left = np.zeros_like(blocks)
+    for part in busy_parts(blocks, _LARGEST_PART):
+        window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
+        here = [box for box in known if min(box.intersection(window).width, box.intersection(window).height) > 0]
+        left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, here, _STROKE, False) if here else True
+    return _grown(left) & blocks
 
 
 def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) -> list[Detection]:
@@ -145,13 +176,14 @@ def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) 
     return whole_detections(found, looks)
 
 
-def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box]) -> NDArray[np.bool_]:
+def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box], least: float = _LEFT, both: bool = True) -> NDArray[np.bool_]:
     """Blocks of a window where something crisp stands that no line covers; with all of the lines that it stands beside.
 
     A letter beside a line belongs to it: both are looked at again, together.
     """
     here = [Box(one.x0 - window.x0, one.y0 - window.y0, one.x1 - window.x0, one.y1 - window.y0) for one in lines]
-    left = _crisp(view[window.y0 : window.y1, window.x0 : window.x1], _LEFT if lines else _DENSITY, [box.grown(_RIM) for box in here])
+    part = view[window.y0 : window.y1, window.x0 : window.x1]
+    left = _crisp(part, least if lines else _DENSITY, [box.grown(_RIM) for box in here], both)
     for box in here if left.any() else ():
         if left[_blocks_of(box.grown(min(box.width, box.height)))].any():
             left[_blocks_of(box)] = True

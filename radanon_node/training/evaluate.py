@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.detector import MarkerDetector, accepted
+from radanon_node.markers.detector import MarkerDetector
+from radanon_node.markers.second_look import accepted
 from radanon_node.pipeline.types import Box, Detection, Region, Verdict
 from radanon_node.training.films import LabelledFilm, read_image
 from radanon_node.training.measure import FilmOutcome, ItemOutcome, average_precision, film_outcome, ranked_matches, redacted, whole, wilson

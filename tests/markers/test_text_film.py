@@ -105,6 +105,31 @@ def test_large_print_is_looked_at_small_and_small_print_at_full_size(detector: T
     assert not any(window.intersection(boxes[0]).area == boxes[0].area for window in full), "large print was"
 
 
+def test_print_that_the_marker_detector_is_sure_of_is_not_searched_but_a_stroke_beside_its_box_is() -> None:
+    film = anatomy(1200, 1000)
+    (line,) = printed(film, ("Kazlauskiene Ruta", 200, 100, 26))
+    asked: list[str] = []
+
+    class Asked(Exception):
+        pass
+
+    def load() -> TextDetector:
+        asked.append("loaded")
+        raise Asked
+
+    def seen(box: Box, kind: Kind = Kind.TEXT, confidence: float = 0.8) -> Detection:
+        return Detection(box, kind, confidence, Source.MARKER_MODEL)
+
+    assert film_text(film, load, [seen(line)]) == [] and not asked
+    letter = seen(Box(line.x1 + 6, line.y0, line.x1 + 26, line.y1), Kind.SIDE_LETTER)
+    for markers in ([], [seen(line, confidence=0.4)], [seen(Box(line.x0 + 20, line.y0, line.x1, line.y1))], [seen(line), letter]):
+        with pytest.raises(Asked):
+            film_text(film, load, markers)
+    film[line.y0:line.y1, line.x0 - 16:line.x0 - 13] = 250  # an upright stroke, which no step in the other direction shows
+    with pytest.raises(Asked):
+        film_text(film, load, [seen(line)])
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(2501, 2050), (2500, 33), (40, 2500), (1201, 130)])
 def test_films_of_any_shape(rows: int, columns: int, detector: TextDetector) -> None:
     film = np.full((rows, columns), 60, np.uint8)

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from radanon_node.errors import ConfigError
-from radanon_node.markers.detector import _JUDGED, MarkerDetector, accepted
+from radanon_node.markers.detector import MarkerDetector
+from radanon_node.markers.second_look import _JUDGED, accepted
 from radanon_node.markers.verifier import BATCH, SIDE, crops_of
 from radanon_node.markers.weights import Weights, find_weights, verifier_of
 from radanon_node.pipeline.types import Box, Detection, Kind, Source
@@ -125,8 +126,23 @@ def test_a_side_letter_has_one_box_print_keeps_its_second() -> None:
     rows = [(30, 30, 20, 20, 0.6), (34, 33, 20, 24, 0.5)]
     (letter,) = MarkerDetector(WEIGHTS, Spots(rows), Says()).detect([film()])[0]
     assert letter.box == Box(20, 20, 40, 40)
-    text = Weights(WEIGHTS.path, WEIGHTS.sha256, (Kind.TEXT, *WEIGHTS.kinds[1:]), 256, 32, WEIGHTS.thresholds, 0, None)
-    assert len(MarkerDetector(text, Spots(rows), Says()).detect([film()])[0]) == 2
+    assert len(MarkerDetector(as_text(), Spots(rows), Says()).detect([film()])[0]) == 2
+
+
+def as_text() -> Weights:
+    return Weights(WEIGHTS.path, WEIGHTS.sha256, (Kind.TEXT, *WEIGHTS.kinds[1:]), 256, 32, WEIGHTS.thresholds, 0, None)
+
+
+def test_a_candidate_that_sure_boxes_of_its_kind_hold_is_not_judged() -> None:
+    # Four fill the first call; the fifth lies in the first of them, the sixth half beside it, the seventh in what is nothing.
+    apart = [(30.0, 30.0, 20.0, 20.0, 0.9), *((90.0 + 50 * k, 200.0, 20.0, 20.0, 0.8) for k in range(3))]
+    late = [(32.0, 31.0, 12.0, 14.0, 0.5), (42.0, 30.0, 20.0, 20.0, 0.45), (91.0, 200.0, 12.0, 12.0, 0.4)]
+    says = Says()
+    found = MarkerDetector(as_text(), Spots([*apart, *late]), says).detect([film()])[0]
+    assert says.seen == 6 and [d.box for d in found] == [Box(20, 20, 40, 40), Box(32, 20, 52, 40)]
+    unsure = Says()
+    doubtful = [(30.0, 30.0, 20.0, 20.0, 0.09), *apart[1:], (32.0, 31.0, 12.0, 14.0, 0.05)]
+    assert MarkerDetector(as_text(), Spots(doubtful), unsure).detect([film()])[0] and unsure.seen == 5
 
 
 def test_films_without_candidates_and_no_films_at_all_are_no_error() -> None:
