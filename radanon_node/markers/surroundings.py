@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -30,6 +32,12 @@ _RINGLIKE = [CLASSES.index(letter) for letter in "OQ"]
 _NEIGHBOUR_GAP, _SECOND_GAP, _ROW, _SAME_ROW = 0.8, 0.35, 0.7, 0.3
 # Degrees that a ring's arc spans at least, its thickness in letter heights, and how much further its ends may be than its middle.
 _ARC, _ARC_STEP, _THIN, _CURVED = 75.0, 6.0, 0.25, 1.12
+# A mark of the same line: so much of both heights is shared, it is so near in letter heights, beyond a ring farther, and it stands out
+# by that share of the letter's contrast. Several that run together are at least so long; initials one above the other are not.
+_LEVEL, _LINE_GAP, _BEYOND_RING, _OVERLAPS, _AS_CLEAR = 0.68, 0.9, 2.4, 0.15, 0.5
+_LONG, _LONGISH = 1.2, 1.4
+# What is so much larger than the letter's box is no plate or ring of its own.
+_FRAME = 8
 # The surroundings that are searched for neighbours: so many letter sizes on each side, in this working size.
 _CONTEXT, _CONTEXT_SIDE, _LARGEST = 2.0, 144, 2.5
 
@@ -148,10 +156,19 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
     small = cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA)
     ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
     frame = frame_of(crop.gray, ink, 2)
+    if frame is not None and frame.inside.sum() > _FRAME * own.area:
+        frame = None
     height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
     neighbours: list[tuple[Component, bool]] = []
-    for component in components_of(crop, letter.bright, smallest=_NEIGHBOUR_SIDE * height):
+    line: list[_Mark] = []
+    for component in components_of(crop, letter.bright, smallest=_LEVEL * height):
         box = component.box
+        if frame is None or frame.holds(component.mask, box.x0, box.y0):
+            mark = _in_line(own, ink, component, letter.turn)
+            if mark is not None and _step_at(crop, component) > _AS_CLEAR * letter.contrast:
+                line.append(mark)
+        if max(box.width, box.height) < _NEIGHBOUR_SIDE * height:
+            continue
         if not component.whole or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height) or same_place(own, box):
             continue
         if turn is not None and _off_row(own, box, turn) > _ROW * height:
@@ -163,6 +180,8 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
         other, aspect = _extent(component.mask)
         if _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height and component.mask.mean() < 0.9:
             neighbours.append((component, aspect < _ROUND))
+    if _is_word(line):
+        return False
     classes = classify([normalise(component.mask) for component, _ in neighbours])
     for (component, is_round), likely in zip(neighbours, classes):
         if _gap(own, component.box) > _SECOND_GAP * height and CLASSES[int(likely.argmax())] == letter.letter:
@@ -175,6 +194,64 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
         if (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
             return False
     return True
+
+
+@dataclass(frozen=True, eq=False)
+class _Mark:
+    """A mark of the letter's own line: how far away it begins and how long it is, in heights of the letter."""
+
+    component: Component
+    gap: float
+    long: float
+
+    @cached_property
+    def printed(self) -> bool:
+        """Is it a character, or several that run together? A ring is neither: one may hang beside a letter."""
+        likely = classify([normalise(self.component.mask)])[0]
+        _, aspect = _extent(self.component.mask)
+        ring = likely[_RINGLIKE].sum() if aspect < _ROUND else 0
+        return bool(1 - likely[-1] - ring > _NEAR_SURE or (self.long >= _LONG and aspect >= _LONGISH))
+
+
+def _is_word(line: Sequence[_Mark]) -> bool:
+    """Are there characters next to the letter, or beyond what may be a ring or the O of a name?"""
+    near = [mark for mark in line if mark.gap <= _LINE_GAP]
+    if any(mark.printed for mark in near):
+        return True
+    reach = max((mark.gap + mark.long + _LINE_GAP for mark in near), default=0.0)
+    return any(mark.printed for mark in line if _LINE_GAP < mark.gap <= min(reach, _BEYOND_RING))
+
+
+def _in_line(own: Box, ink: Mask, component: Component, turn: float) -> _Mark | None:
+    """A component as a mark of the letter's line, if it is as high as it and on its base line; `ink` is the letter."""
+    angle, box = np.deg2rad(turn), component.box
+    left, right, top, bottom = _spans(np.argwhere(ink), angle)
+    start, end, high, low = _spans(np.argwhere(component.mask) + np.array((box.y0, box.x0), np.intp), angle)
+    height = bottom - top
+    level = (min(bottom, low) - max(top, high)) / (max(bottom, low) - min(top, high))
+    gap = max(left - end, start - right) / height
+    if level < _LEVEL or not -_OVERLAPS < gap <= _BEYOND_RING or same_place(own, box):
+        return None
+    return _Mark(component, float(gap), float((end - start) / height))
+
+
+def _spans(points: NDArray[np.intp], angle: float) -> tuple[float, float, float, float]:
+    """From where to where points (row, column) reach along a line at that angle, clockwise, and across it."""
+    along, across = points @ [np.sin(angle), np.cos(angle)], points @ [np.cos(angle), -np.sin(angle)]
+    return float(along.min()), float(along.max()) + 1, float(across.min()), float(across.max()) + 1
+
+
+def _step_at(crop: Crop, component: Component) -> float:
+    """Gray levels between a mark's ink and what is around it, whatever else is there."""
+    reach = max(3, round(0.1 * max(component.box.width, component.box.height)))
+    box = component.box.grown(reach).clipped(*crop.gray.shape)
+    ink = np.zeros((box.height, box.width), np.bool_)
+    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
+    rim = grown(ink, reach) & ~grown(ink, 2)
+    if not rim.any():
+        return 0.0
+    inside, around, _ = _against(crop.gray, box, ink, rim, component.bright)
+    return inside - around if component.bright else around - inside
 
 
 def _is_digit(own: Box, component: Component, letter: Letter, height: float) -> bool:

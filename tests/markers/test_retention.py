@@ -176,6 +176,33 @@ def test_a_letter_in_a_row_of_digits_goes_even_if_it_is_detected_alone(text: str
     assert (region.verdict, region.why) == (Verdict.REDACT, "not_isolated")
 
 
+@pytest.mark.parametrize("gap", [3, 10, 18])
+@pytest.mark.parametrize("word", ["HELLE", "REX", "KARL", "RIVE"])
+def test_a_letter_of_a_word_goes_though_it_alone_is_detected(word: str, gap: int) -> None:
+    film, boxes, x = Film(5), [], 12
+    for character in word:
+        mask = stencil(character, 24, 4)
+        boxes.append(film.add(mask, x, 90, 110))
+        x += mask.shape[1] + gap
+    view = film.view()
+    for character, box in zip(word, boxes):
+        if character in "LR":
+            assert not kept(judge(view, [seen(box)], ("L", "R"), None))
+
+
+def test_a_ring_beside_a_letter_does_not_cost_it_but_a_name_beyond_an_o_does() -> None:
+    for word, stays in (("R", True), ("ROST", False)):
+        film, x = Film(9), 20
+        own = film.add(stencil("R", 26, 4), x, 90, 110)
+        x = own.x1 + 6
+        ring = np.zeros((27, 27), np.uint8)
+        cv2.circle(ring, (13, 13), 11, 1, 4)
+        x = film.add(ring > 0, x, 90, 110).x1 + 6
+        for character in word[2:]:
+            x = film.add(stencil(character, 26, 4), x, 90, 110).x1 + 6
+        assert bool(kept(judge(film.view(), [seen(own)], ("L", "R"), None))) is stays
+
+
 def test_an_initial_beside_a_larger_side_letter_goes() -> None:
     film = Film(3)
     large = film.add(stencil("L", 60, 8), 40, 40, 110)
