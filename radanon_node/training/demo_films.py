@@ -16,7 +16,9 @@ _BITS = 12
 _DRAWN = 1024  # long side at which anatomy is drawn before it is scaled up
 
 
-def draw_film(rng: np.random.Generator, rows: int, columns: int, person: Invented, side: str = "L") -> NDArray[np.uint16]:
+def draw_film(
+    rng: np.random.Generator, rows: int, columns: int, person: Invented, side: str = "L", printed: bool = True
+) -> NDArray[np.uint16]:
     """One film.
 
     Parameters
@@ -28,6 +30,8 @@ def draw_film(rng: np.random.Generator, rows: int, columns: int, person: Invente
         Whose name, id and date are burnt in.
     side : {"L", "R"}
         The lead letter; L is on the right of the picture, as on a frontal film.
+    printed : bool
+        With name, id and date burnt in; without, lead alone.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def draw_film(rng: np.random.Generator, rows: int, columns: int, person: Invente
     date = f"{person.study_date[6:]}.{person.study_date[4:6]}.{person.study_date[:4]}"
     lines = [f"{family}, {given}", f"{person.patient_id}  {date} {person.study_time[:2]}:{person.study_time[2:4]}"]
     top = round(rows * 0.9)
-    for line in lines:
+    for line in lines if printed else ():
         mask = word(line, round(24 * unit), fonts()[0] if fonts() else "")
         _lay(film, mask, round(columns * 0.03), top, 255)
         top += mask.shape[0] + round(8 * unit)
