@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.components import Component, Crop, components_of, crop_of, span_of, without_background
-from radanon_node.markers.frames import frame_of, grown
+from radanon_node.markers.frames import Frame, frame_of, grown
 from radanon_node.markers.glyphs import CLASSES, classify, normalise
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import DIGITS, SPECKS, page, reader
@@ -147,33 +147,23 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
     turn : float or None
         Degrees clockwise by which it lies; None if the detector's box is not the letter's alone: then every neighbour counts.
     """
-    side = max(letter.box.width, letter.box.height)
-    crop = crop_of(view, letter.box.grown(round(_CONTEXT * side)).clipped(*view.shape), 0.0, _CONTEXT_SIDE)
-    x0, y0 = letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0
-    own = Box(*(round(value * crop.scale) for value in (x0, y0, x0 + letter.box.width, y0 + letter.box.height))).clipped(*crop.gray.shape)
-    length = side * crop.scale
-    ink = np.zeros(crop.gray.shape, np.bool_)
-    small = cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA)
-    ink[own.y0 : own.y1, own.x0 : own.x1] = np.asarray(small) > 127
-    frame = frame_of(crop.gray, ink, 2)
-    if frame is not None and frame.inside.sum() > _FRAME * own.area:
-        frame = None
+    crop, own, ink, frame = _about(view, letter)
+    length = max(letter.box.width, letter.box.height) * crop.scale
     height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
     neighbours: list[tuple[Component, bool]] = []
     line: list[_Mark] = []
     for component in components_of(crop, letter.bright, smallest=_LEVEL * height):
         box = component.box
-        if frame is None or frame.holds(component.mask, box.x0, box.y0):
-            mark = _in_line(own, ink, component, letter.turn)
-            if mark is not None and _step_at(crop, component) > _AS_CLEAR * letter.contrast:
-                line.append(mark)
+        if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
+            continue
+        mark = _in_line(own, ink, component, letter.turn)
+        if mark is not None and _step_at(crop, component) > _AS_CLEAR * letter.contrast:
+            line.append(mark)
         if max(box.width, box.height) < _NEIGHBOUR_SIDE * height:
             continue
         if not component.whole or _gap(own, box) > _NEIGHBOUR_GAP * max(length, box.width, box.height) or same_place(own, box):
             continue
         if turn is not None and _off_row(own, box, turn) > _ROW * height:
-            continue
-        if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
             continue
         if _arc_around(own, component, height):
             continue
@@ -194,6 +184,20 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
         if (contrast_of(crop, component) or 0.0) > 0.5 * letter.contrast:
             return False
     return True
+
+
+def _about(view: GrayFrame, letter: Letter) -> tuple[Crop, Box, Mask, Frame | None]:
+    """A working copy of what is around a letter, the letter's box and ink in it, and the ring or plate that it stands in."""
+    side = max(letter.box.width, letter.box.height)
+    crop = crop_of(view, letter.box.grown(round(_CONTEXT * side)).clipped(*view.shape), 0.0, _CONTEXT_SIDE)
+    x0, y0 = letter.box.x0 - crop.window.x0, letter.box.y0 - crop.window.y0
+    own = Box(*(round(value * crop.scale) for value in (x0, y0, x0 + letter.box.width, y0 + letter.box.height))).clipped(*crop.gray.shape)
+    small = np.asarray(cv2.resize(letter.mask.astype(np.uint8) * 255, (own.width, own.height), interpolation=cv2.INTER_AREA))
+    ink = np.zeros(crop.gray.shape, np.bool_)
+    # Of strokes much thinner than a working pixel none covers half of one.
+    ink[own.y0 : own.y1, own.x0 : own.x1] = small > (127 if (small > 127).any() else 0)
+    frame = frame_of(crop.gray, ink, 2)
+    return crop, own, ink, None if frame is not None and frame.inside.sum() > _FRAME * own.area else frame
 
 
 @dataclass(frozen=True, eq=False)

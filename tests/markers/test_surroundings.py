@@ -9,7 +9,7 @@ import pytest
 from radanon_node.markers.components import Component, How, components_of, crop_of
 from radanon_node.markers.leftovers import leftovers
 from radanon_node.markers.mark import Letter
-from radanon_node.markers.surroundings import _arc_around, contrast_of
+from radanon_node.markers.surroundings import _arc_around, contrast_of, isolated
 from radanon_node.pipeline.types import Box
 from tests.markers.drawn import Film, stencil
 
@@ -89,3 +89,11 @@ def test_a_cut_out_letter_that_fades_is_found_whole() -> None:
     crop = crop_of(film.view(), Box(70, 40, 126, 150), 0.3)
     boxes = [crop.on_film(part.box) for part in components_of(crop, False, How.NARROW)]
     assert any(abs(box.y0 - 90) <= 3 and abs(box.y1 - 130) <= 4 and abs(box.width - own.shape[1]) <= 5 for box in boxes)
+
+
+def test_a_large_letter_of_hair_lines_can_be_looked_at() -> None:
+    view = np.random.default_rng(2).integers(60, 66, (900, 900)).astype(np.uint8)
+    mask = np.zeros((400, 240), np.bool_)
+    mask[:, 0] = mask[-1] = True
+    view[250:650, 300:540][mask] = 200
+    assert isolated(view, Letter("L", Box(300, 250, 540, 650), mask, True, 135.0, 0.9), 0.0)
