@@ -64,10 +64,7 @@ def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> floa
         bright side is as bright as the ink across it.
     """
     reach = max(3, round((0.1 if component.bright else 0.14) * max(component.box.width, component.box.height)))
-    box = component.box.grown(reach).clipped(*crop.gray.shape)
-    ink = np.zeros((box.height, box.width), np.bool_)
-    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
-    rim = grown(ink, reach) & ~grown(ink, 2)
+    box, ink, rim = _ink_and_rim(crop, component, reach)
     if not rim.any():
         return None
     inside, around, foreign = _against(crop.gray, box, ink, rim, component.bright)
@@ -86,6 +83,14 @@ def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> floa
     inside, around, foreign = _against(without_background(crop.gray, True), box, ink, rim, True)
     stands_out = inside - around >= max(_CONTRAST, _CONTRAST_SHARE * (high - low))
     return min(contrast, inside - around) if stands_out and foreign <= _FOREIGN_PLATE else None
+
+
+def _ink_and_rim(crop: Crop, component: Component, reach: int) -> tuple[Box, Mask, Mask]:
+    """A component's box grown by `reach`, and in it its ink and what surrounds that."""
+    box = component.box.grown(reach).clipped(*crop.gray.shape)
+    ink = np.zeros((box.height, box.width), np.bool_)
+    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
+    return box, ink, grown(ink, reach) & ~grown(ink, 2)
 
 
 def _against(gray: GrayFrame, box: Box, ink: Mask, rim: Mask, bright: bool) -> tuple[float, float, float]:
@@ -248,10 +253,7 @@ def _spans(points: NDArray[np.intp], angle: float) -> tuple[float, float, float,
 def _step_at(crop: Crop, component: Component) -> float:
     """Gray levels between a mark's ink and what is around it, whatever else is there."""
     reach = max(3, round(0.1 * max(component.box.width, component.box.height)))
-    box = component.box.grown(reach).clipped(*crop.gray.shape)
-    ink = np.zeros((box.height, box.width), np.bool_)
-    ink[component.box.y0 - box.y0 : component.box.y1 - box.y0, component.box.x0 - box.x0 : component.box.x1 - box.x0] = component.mask
-    rim = grown(ink, reach) & ~grown(ink, 2)
+    box, ink, rim = _ink_and_rim(crop, component, reach)
     if not rim.any():
         return 0.0
     inside, around, _ = _against(crop.gray, box, ink, rim, component.bright)
