@@ -156,12 +156,13 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
     length = max(letter.box.width, letter.box.height) * crop.scale
     height, _ = _extent(ink[own.y0 : own.y1, own.x0 : own.x1])
     neighbours: list[tuple[Component, bool]] = []
-    line: list[_Mark] = []
+    angle = np.deg2rad(letter.turn)
+    reaches, line = _spans(np.argwhere(ink), angle), list[_Mark]()
     for component in components_of(crop, letter.bright, smallest=_LEVEL * height):
         box = component.box
         if frame is not None and not frame.holds(component.mask, box.x0, box.y0):
             continue
-        mark = _in_line(own, ink, component, letter.turn)
+        mark = None if same_place(own, box) else _in_line(reaches, component, angle)
         if mark is not None and _step_at(crop, component) > _AS_CLEAR * letter.contrast:
             line.append(mark)
         if max(box.width, box.height) < _NEIGHBOUR_SIDE * height:
@@ -231,15 +232,14 @@ def _is_word(line: Sequence[_Mark]) -> bool:
     return any(mark.printed for mark in line if _LINE_GAP < mark.gap <= min(reach, _BEYOND_RING))
 
 
-def _in_line(own: Box, ink: Mask, component: Component, turn: float) -> _Mark | None:
-    """A component as a mark of the letter's line, if it is as high as it and on its base line; `ink` is the letter."""
-    angle, box = np.deg2rad(turn), component.box
-    left, right, top, bottom = _spans(np.argwhere(ink), angle)
-    start, end, high, low = _spans(np.argwhere(component.mask) + np.array((box.y0, box.x0), np.intp), angle)
+def _in_line(reaches: tuple[float, float, float, float], component: Component, angle: float) -> _Mark | None:
+    """A component as a mark of the letter's line, if it is as high as it and on its base line; `reaches` are the letter's `_spans`."""
+    left, right, top, bottom = reaches
+    start, end, high, low = _spans(np.argwhere(component.mask) + np.array((component.box.y0, component.box.x0), np.intp), angle)
     height = bottom - top
     level = (min(bottom, low) - max(top, high)) / (max(bottom, low) - min(top, high))
     gap = max(left - end, start - right) / height
-    if level < _LEVEL or not -_OVERLAPS < gap <= _BEYOND_RING or same_place(own, box):
+    if level < _LEVEL or not -_OVERLAPS < gap <= _BEYOND_RING:
         return None
     return _Mark(component, float(gap), float((end - start) / height))
 
