@@ -152,7 +152,9 @@ _BEYOND = """\
 - File meta information and preamble are written anew; groups 0000, 0002, 0004, 0006 and group lengths are removed from the data set.
 - Private attributes are removed at every depth, also in sequences that came as UN.
 - Curves (50xx) go; overlays (60xx) go as whole groups, labels and descriptions with them, unless the site retains `(60xx,3000)`.
-- Attributes of even groups that the dictionary does not know are removed. Pixels inside a sequence that would be kept hold the instance.
+- Retired pixel data of other groups `(7Fxx,eeee)` and image coefficients `(7FE0,0020)` to `(7FE0,0040)` go: nothing looks at them.
+- Attributes of even groups that the dictionary does not know, or knows without a name, are removed.
+  Pixels inside a sequence that would be kept hold the instance.
 - Names of persons, addresses of servers, order numbers and UIDs of instances that Table E.1-1 does not list are treated as the
   supplement says (marked *supplement* below).
 - Patient ID and Patient's Name become the same keyed pseudonym, or the one of the site's table; they are added where they were missing.

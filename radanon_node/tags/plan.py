@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 from radanon_node.tags.iods import IodTypes
 from radanon_node.tags.policy import Action, Decision, TagPolicy
-from radanon_node.tags.sequences import public_vr
+from radanon_node.tags.sequences import is_named, public_vr
 from radanon_node.tags.tables import keyword_of
 from radanon_node.tags.values import STRING_VRS
 
@@ -53,6 +53,7 @@ _DO = {
 _HUNTED = STRING_VRS - {"DS", "IS", "UI", "DA", "TM", "DT", "AS"} | {"UN", "OB"}
 _DELETED_GROUPS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_COEFFICIENTS = frozenset({0x7FE00020, 0x7FE00030, 0x7FE00040})
 _DOCUMENT = 0x00420011
 _LUMPS = frozenset({"ICCProfile", "WaveformData", "SpectroscopyData", "EncapsulatedDocument"})
 _CHARACTER_SET, _AGE = 0x00080005, 0x00101010
@@ -100,13 +101,15 @@ class Node:
             return Step(tag, Do.REMOVE, "E.1-1 basic: X (50xx,xxxx)", vr, None)
         if 0x6000 <= group <= 0x60FF:
             return self._overlay(tag, vr)
+        if group >> 8 == 0x7F and (group != 0x7FE0 or tag in _COEFFICIENTS):
+            return Step(tag, Do.REMOVE, "retired pixel data (7Fxx,0010) and image coefficients, which nothing looks at", vr, None)
         if tag in _PIXELS and self.tags:
             return Step(tag, Do.PIXELS, "pixels inside a sequence are not looked at", vr, None)
         kind = self.types.type_of(self.path, keyword_of(tag))
         decision = self.policy.decide((*self.tags, tag), kind, vr)
         if decision is None:
-            if not vr:
-                return Step(tag, Do.REMOVE, "no attribute of the standard", "", None)
+            if not vr or not is_named(tag):
+                return Step(tag, Do.REMOVE, "no attribute of the standard", vr, None)
             return Step(tag, self._kept(tag, vr), "not in E.1-1: kept", vr, kind)
         if decision.action is Action.KEEP:
             return Step(tag, self._kept(tag, vr), decision.rule, vr, kind, "site" if decision.rule.startswith("site") else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from io import BytesIO
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
@@ -23,6 +23,12 @@ def public_vr(tag: int) -> str:
         return dictionary_VR(tag).split(" ")[0]
     except KeyError:
         return ""
+
+
+@cache
+def is_named(tag: int) -> bool:
+    """Whether the standard still says what a public attribute is: a few retired numbers have lost their names (PS3.6 Chapter 6)."""
+    return bool(keyword_for_tag(tag))
 
 
 def items_of(dataset: Dataset, tag: int) -> list[Dataset] | None:

@@ -93,6 +93,25 @@ def test_curves_and_overlays_go_as_whole_groups(new_dataset, run):
     assert not [tag for tag in cleaned.after.keys() if 0x5000 <= tag >> 16 <= 0x60FF]  # noqa: SIM118
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+@pytest.mark.parametrize("tag", [0x7F000010, 0x7F220010, 0x7F000020, 0x7FE00020, 0x7FE00040, 0x00280020, 0x00189445])
+def test_a_second_picture_and_numbers_without_a_name_go(new_dataset, run, tag, syntax):
+    """Retired pixel data of other groups, coefficients of a picture, numbers that PS3.6 lists without saying what they are."""
+    item, dataset = Dataset(), new_dataset()
+    for level in (item, dataset):
+        level.add_new(tag, "OW", b"Canary..")
+    dataset.ProcedureCodeSequence = Sequence([item])
+    assert b"Canary" not in run(dataset, syntax=syntax).data
+
+
+def test_what_another_de_identifier_sealed_does_not_stay(new_dataset, run):
+    """Encrypted Attributes Sequence holds the very attributes that were taken out, for whoever has the key (PS3.3 C.12.1.1.4.1)."""
+    item = Dataset()
+    item.EncryptedContentTransferSyntaxUID, item.EncryptedContent = EXPLICIT, b"Canary.."
+    cleaned = run(new_dataset(EncryptedAttributesSequence=Sequence([item])))
+    assert b"Canary" not in cleaned.data and "EncryptedAttributesSequence" not in cleaned.after
+
+
 def test_group_lengths_directory_records_padding_signatures_and_icons_go(new_dataset, run):
     item = Dataset()
     item.Rows, item.Columns = 8, 8
