@@ -142,6 +142,8 @@ def _deflate(data: bytes, rows: int, columns: int, samples: int, depth: int) -> 
     raw = inflater.decompress(data, size + 1)
     if len(raw) != size or not inflater.eof:
         raise undecodable("a deflated frame of the wrong length")
+    if any(inflater.unused_data):
+        raise undecodable("bytes behind a deflated frame")
     out = np.frombuffer(raw, f"<u{depth // 8}").reshape(rows, columns, samples)
     return out[..., 0] if samples == 1 else out
 

@@ -15,6 +15,10 @@ from radanon_node.errors import HoldInstance, Reason
 
 SOI, EOI, SOS, DRI, COM, DAC = 0xD8, 0xD9, 0xDA, 0xDD, 0xFE, 0xCC
 SOF_BASELINE, SOF_EXTENDED, SOF_PROGRESSIVE, SOF_LOSSLESS, SOF_JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
+DHT, DQT, LSE = 0xC4, 0xDB, 0xF8
+_TABLES = {DHT, DAC, DQT, DRI, LSE}
+_BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xDE, 0xDF}
+"""Markers without a length (TEM, RST, SOI) and those of hierarchical JPEG: none of them has a place between segments here."""
 _SOFS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _NEXT_MARKER_LS = re.compile(rb"\xff[\x80-\xfe]")
@@ -107,6 +111,8 @@ def read_jpeg(data: bytes) -> Stream:
         if marker == EOI:
             pos += 2
             break
+        if marker in _BARE:
+            raise undecodable("a JPEG marker where none of its kind can be")
         if pos + 4 > size:
             raise undecodable("a JPEG segment is cut off")
         (length,) = unpack_from(">H", data, pos + 2)
@@ -134,6 +140,8 @@ def read_jpeg(data: bytes) -> Stream:
             if found is None:
                 raise undecodable("a JPEG stream ends without an end of image")
             stop = found.start()
+        elif marker not in _TABLES:
+            foreign.append((pos, stop))  # DNL, reserved and extension segments: decoders skip them, whatever they hold
         pos = stop
     if frame is None or not scans:
         raise undecodable("a JPEG stream without picture")
@@ -163,6 +171,10 @@ def _harmless(marker: int, body: bytes) -> bool:
 
 
 _SOC, _SIZ, _COD, _COC, _CAP, _SOT, _SOD, _EOC, _COM = 0xFF4F, 0xFF51, 0xFF52, 0xFF53, 0xFF50, 0xFF90, 0xFF93, 0xFFD9, 0xFF64
+_MAIN_HEADER = {_CAP, _SIZ, _COD, _COC, 0xFF55, 0xFF56, 0xFF57, 0xFF59, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF60, 0xFF63}
+"""CAP, SIZ, COD, COC, TLM, PRF, PLM, CPF, QCD, QCC, RGN, POC, PPM, CRG (T.800 Table A.2, T.814): what says how to decode."""
+_TILE_HEADER = {_COD, _COC, 0xFF58, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF61}
+"""COD, COC, PLT, QCD, QCC, RGN, POC, PPT."""
 
 
 def read_j2k(data: bytes) -> Stream:
@@ -200,10 +212,10 @@ def read_j2k(data: bytes) -> Stream:
             reversible &= data[body + 9] == 1
         elif marker == _COC and header is not None:
             reversible &= data[body + (7 if header[2] < 257 else 8)] == 1
-        elif marker == _COM and _BANNERS.fullmatch(data[body + 2 : stop]) is None:
-            foreign.append((pos, stop))
         elif marker == _SOT:
             break
+        elif marker not in _MAIN_HEADER and not _banner(data, marker, pos, stop):
+            foreign.append((pos, stop))  # comments, and segments of no known kind: decoders skip them
         pos = stop
     if header is None:
         raise undecodable("a JPEG 2000 codestream without size segment")
@@ -216,12 +228,17 @@ def read_j2k(data: bytes) -> Stream:
     )
 
 
+def _banner(data: bytes, marker: int, pos: int, stop: int) -> bool:
+    """Whether a segment of JPEG 2000 is a comment that only names the encoder."""
+    return marker == _COM and _BANNERS.fullmatch(data[pos + 6 : stop]) is not None
+
+
 def _j2k_segment(data: bytes, pos: int, size: int) -> tuple[int, int, int]:
     if pos + 4 > size:
         raise undecodable("a JPEG 2000 header is cut off")
     marker, length = unpack_from(">HH", data, pos)
     stop = pos + 2 + length
-    if marker < 0xFF00 or length < 2 or stop > size:
+    if marker < 0xFF00 or 0xFF30 <= marker <= 0xFF3F or length < 2 or stop > size:
         raise undecodable("a JPEG 2000 header is broken")
     return marker, length, stop
 
@@ -246,13 +263,13 @@ def _tile_parts(data: bytes, pos: int, size: int) -> int:
 
 
 def _tile_header(data: bytes, pos: int, end: int) -> None:
-    """A comment in a tile part's header cannot be cut out without moving the tile: hold it rather than let it pass."""
+    """What is no picture in a tile part's header cannot be cut out without moving the tile: hold it rather than let it pass."""
     while pos + 2 <= end:
         (marker,) = unpack_from(">H", data, pos)
         if marker == _SOD:
             return
         marker, _, stop = _j2k_segment(data, pos, end)
-        if marker == _COM and _BANNERS.fullmatch(data[pos + 6 : stop]) is None:
-            raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "a comment inside a JPEG 2000 tile header")
+        if marker not in _TILE_HEADER and not _banner(data, marker, pos, stop):
+            raise HoldInstance(Reason.UNSUPPORTED_PIXELS, "a comment or unknown segment inside a JPEG 2000 tile header")
         pos = stop
     raise undecodable("a JPEG 2000 tile header is broken")
