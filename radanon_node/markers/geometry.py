@@ -151,9 +151,10 @@ def covered(box: Box, others: Iterable[Box]) -> float:
         return 0.0
     xs = sorted({box.x0, box.x1, *(part.x0 for part in parts), *(part.x1 for part in parts)})
     ys = sorted({box.y0, box.y1, *(part.y0 for part in parts), *(part.y1 for part in parts)})
+    row, column = ({edge: at for at, edge in enumerate(edges)} for edges in (ys, xs))
     inside = np.zeros((len(ys) - 1, len(xs) - 1))
     for part in parts:
-        inside[ys.index(part.y0) : ys.index(part.y1), xs.index(part.x0) : xs.index(part.x1)] = 1
+        inside[row[part.y0] : row[part.y1], column[part.x0] : column[part.x1]] = 1
     return float(np.diff(ys) @ inside @ np.diff(xs)) / box.area
 
 

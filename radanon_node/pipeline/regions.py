@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from radanon_node.errors import HoldInstance, Reason
-from radanon_node.pipeline.types import Kind, Region, Verdict
+from radanon_node.markers.geometry import covered
+from radanon_node.pipeline.types import Box, Kind, Region, Verdict
 
 
 def with_margins(regions: Sequence[Region], margin: int, rows: int, columns: int) -> list[Region]:
@@ -66,10 +67,6 @@ def check_text_share(regions: Sequence[Region], limit: float, rows: int, columns
     written = [region for region in regions if region.verdict is Verdict.REDACT and region.kind in (Kind.TEXT, Kind.BANNER)]
     if not written:
         return
-    covered = np.zeros((rows, columns), bool)
-    for region in written:
-        box = region.box.clipped(rows, columns)
-        covered[box.y0 : box.y1, box.x0 : box.x1] = True
-    share = float(covered.mean()) if covered.size else 0.0
+    share = covered(Box(0, 0, columns, rows), (region.box for region in written))
     if share > limit:
         raise HoldInstance(Reason.TOO_MUCH_TEXT, f"text covers {share:.0%} of the picture, the limit is {limit:.0%}")
