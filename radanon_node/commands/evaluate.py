@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from radanon_node.errors import EXIT_OK, ConfigError
@@ -18,6 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", help="of films that name a split only this one is judged; `all` for every film")
     parser.add_argument("--drawn", type=int, default=0, metavar="N", help="judge N drawn films instead or too")
     parser.add_argument("--seed", type=int, default=900, help="of the drawn films or screens")
+    parser.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="judge the labelled films also turned, inverted, framed ...: a name, may be repeated, or `all`; one line each",
+    )
     parser.add_argument("--screens", type=int, default=0, metavar="N", help="judge the text pass on N drawn screens per modality")
     parser.add_argument("--modality", action="append", metavar="M", help="of --screens: only this one (may be repeated)")
     parser.add_argument(
@@ -47,23 +57,34 @@ def run(args: argparse.Namespace) -> int:
         if not (args.labels or args.drawn):
             return EXIT_OK
     from radanon_node.markers.detector import MarkerDetector
-    from radanon_node.training.evaluate import Montage, calibrate, drawn_subjects, evaluate, real_subjects
+    from radanon_node.training.evaluate import Montage, Report, Subject, calibrate, drawn_subjects, evaluate, overview, real_subjects, seen
     from radanon_node.training.export import digest
     from radanon_node.training.films import read_labels
     from radanon_node.training.synth.markers import CLASSES
+    from radanon_node.training.views import VIEWS
 
-    sets = {}
+    views = list(VIEWS) if "all" in args.view else args.view
+    if wrong := sorted(set(views) - set(VIEWS)):
+        raise ConfigError(f"--view {wrong[0]}: must be `all` or one of {', '.join(VIEWS)}")
+    if views and not args.labels:
+        raise ConfigError("--view: needs --labels")
+    sets: dict[str, Callable[[], Iterable[Subject]]] = {}
     if args.labels:
         films = [f for f in read_labels(args.labels, args.films) if args.split == "all" or f.split in ("", args.split)]
-        sets["labelled"] = list(real_subjects(films))
+        real = list(real_subjects(films))
+        sets["labelled"] = lambda: real
+        # Made one by one when it is their turn: all views of all films would fill the memory.
+        sets.update({view: partial(seen, real, view) for view in views})
     if args.drawn:
-        sets["drawn"] = list(drawn_subjects(args.drawn, args.seed))
+        drawn = list(drawn_subjects(args.drawn, args.seed))
+        sets["drawn"] = lambda: drawn
     if not sets:
         raise ConfigError("evaluate: needs --labels or --drawn")
     retain = None if args.retain == "off" else [] if args.retain == "none" else args.retain.split(",")
     found: dict[str, dict[str, object]] = {}
     for weights in args.weights or [None]:
         detector = MarkerDetector.load(weights, digest(weights) if weights else None, "cpu", args.threads)
+        reports: dict[str, Report] = {}
         thresholds = dict.fromkeys(CLASSES, args.threshold) if args.threshold else None
         for name, subjects in sets.items():
             key = f"{weights.name if weights else 'packaged weights'}, {name} films"
@@ -73,18 +94,20 @@ def run(args: argparse.Namespace) -> int:
                 from radanon_node.training.through_node import CleaningCore
 
                 core = CleaningCore(weights, digest(weights) if weights else None, retain or (), args.threads).blackened
-            report = evaluate(detector, subjects, retain=retain, thresholds=thresholds, core=core, on_film=montage)
-            found[key] = report.figures()
-            if not args.json:
+            report = evaluate(detector, subjects(), retain=retain, thresholds=thresholds, core=core, on_film=montage)
+            found[key], reports[name] = report.figures(), report
+            if not (args.json or views):
                 print(f"\n{key}\n\n{report.table()}")
             if montage:
                 for path in montage.write():
-                    print(f"failures: {path}")
-            if args.calibrate:
-                floor, curve = calibrate(detector, subjects)
+                    print(f"failures: {path}", file=sys.stderr)
+            if args.calibrate and not args.json:
+                floor, curve = calibrate(detector, list(subjects()))
                 print("\nfloor  missed  false boxes")
                 print("\n".join(f"{f:5.2f}  {missed:6}  {false:6}" for f, missed, false in curve))
                 print(f"cheapest floor: {floor:.2f}")
+        if views and not args.json:
+            print(f"\n{weights.name if weights else 'packaged weights'}\n\n{overview(reports)}")
     if args.json:
         print(json.dumps(found, indent=1))
     return EXIT_OK

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train the second stage of this detector instead; --passes counts candidates, the result holds both",
     )
     parser.add_argument("--windows", type=int, default=8_000, help="with --second-stage-of: windows to take candidates from")
+    parser.add_argument("--views", type=int, default=2, help="with --second-stage-of: other views of each labelled film")
     parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
     parser.add_argument("--image", type=int, default=416, help="side of a training window in pixels")
     parser.add_argument("--long-side", type=int, default=1024, help="films are scaled to this long side")
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             windows=args.windows,
             drawn_films=args.windows // 40,
+            views=args.views,
             passes=args.passes,
             rate=args.rate,
             seed=args.seed,

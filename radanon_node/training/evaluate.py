@@ -6,7 +6,7 @@ Judged is what is left on the film after redaction: ink gone or kept, not the ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from radanon_node.training.films import LabelledFilm, read_image
 from radanon_node.training.measure import FilmOutcome, ItemOutcome, average_precision, film_outcome, ranked_matches, redacted, whole, wilson
 from radanon_node.training.synth.film import Item, synthesize
 from radanon_node.training.synth.markers import CLASSES
+from radanon_node.training.views import VIEWS, moved
 
 _FLOOR = 0.005
 _LETTER_KINDS = ("laterality", "side_letter")
@@ -110,6 +111,17 @@ class Report:
         return "\n".join(lines)
 
 
+def overview(reports: Mapping[str, Report]) -> str:
+    """A Markdown table with one line per report."""
+    lines = ["| films | found | text and symbols removed | side letters retained | false boxes | AP |", "|---|---|---|---|---|---|"]
+    for name, r in reports.items():
+        letters, others = r.items(*_LETTER_KINDS), [i for i in r.items() if i.kind not in _LETTER_KINDS]
+        counts = ([i.found for i in r.items()], [i.gone for i in others], [i.kept for i in letters])
+        figures = " | ".join(f"{sum(hits)}/{len(hits)}" for hits in counts)
+        lines.append(f"| {name} | {figures} | {r.false_boxes}/{r.boxes} | {r.ap:.3f} |")
+    return "\n".join(lines)
+
+
 def _share(hits: Sequence[bool]) -> dict[str, object]:
     low, high = wilson(sum(hits), len(hits))
     return {"hits": int(sum(hits)), "count": len(hits), "low": round(low, 4), "high": round(high, 4)}
@@ -119,6 +131,14 @@ def real_subjects(films: Iterable[LabelledFilm]) -> Iterable[Subject]:
     """Labelled films, read one by one."""
     for f in films:
         yield Subject(f.path.name, read_image(f.path), f.items, f.kinds)
+
+
+def seen(subjects: Iterable[Subject], view: str) -> Iterable[Subject]:
+    """Films without exact ink, in one of the other `views.VIEWS`; items that are mostly out of it are judged neither way."""
+    for s in subjects:
+        image, placed = VIEWS[view](s.image)
+        found = [(j, kind) for i, kind in zip(s.items, s.kinds) for j in moved([i], placed, *image.shape)]
+        yield Subject(s.name, image, tuple(i for i, _ in found), tuple(kind for _, kind in found))
 
 
 def drawn_subjects(

@@ -16,7 +16,7 @@ from radanon_node.errors import ConfigError
 from radanon_node.training.synth.film import Item
 from radanon_node.training.synth.markers import CLASSES, SIDE_LETTER, SYMBOL, TEXT
 
-_DECOY = -2
+DECOY = -2
 _KINDS = {
     "laterality": SIDE_LETTER,
     "side_letter": SIDE_LETTER,
@@ -32,7 +32,7 @@ _KINDS = {
     "disc": SYMBOL,
     "unknown": -1,
     "ignore": -1,
-    "not_a_marker": _DECOY,
+    "not_a_marker": DECOY,
 }
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".dcm", "")
 
@@ -99,8 +99,8 @@ def _item(box: Iterable[float], label: int) -> Item:
 
 
 def _labelled(path: Path, items: Sequence[Item], kinds: Sequence[str], split: str = "") -> LabelledFilm:
-    real = [(i, k) for i, k in zip(items, kinds) if i.label != _DECOY]
-    decoys = tuple(i for i in items if i.label == _DECOY)
+    real = [(i, k) for i, k in zip(items, kinds) if i.label != DECOY]
+    decoys = tuple(i for i in items if i.label == DECOY)
     return LabelledFilm(path, tuple(i for i, _ in real), tuple(k for _, k in real), split, decoys)
 
 

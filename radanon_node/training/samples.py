@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from radanon_node.training.films import LabelledFilm, read_image
 from radanon_node.training.synth import anatomy, distractors
 from radanon_node.training.synth.film import Item, Painter, add_marker
+from radanon_node.training.views import moved, photometric, placing
 
 Gray = NDArray[np.uint8]
 
@@ -43,7 +44,7 @@ class Mix:
     extra: float = 0.5
     mosaic: float = 0.25
     empty: float = 0.2
-    turn: float = 0.3
+    turn: float = 0.45
     borrow: float = 0.35
     decoy: float = 0.15
 
@@ -161,7 +162,7 @@ class Samples:
             return
         scale = self._long / max(image.shape) * float(np.exp(rng.normal(0, 0.35)))
         length = max(int(side * scale), 12)
-        matrix = _matrix(cx, cy, length, length, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
+        matrix = placing(cx, cy, length, length, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
         piece = cv2.warpAffine(image, matrix, (length, length), flags=cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR).astype(
             np.float32
         )
@@ -181,7 +182,7 @@ class Samples:
     def _drawn(self, index: int, rows: int, columns: int, rng: np.random.Generator) -> Gray:
         # Grounds are dear: a window of 48 neighbours shares them, moving on by one every 64 samples.
         ground = _ground(self._seed, index // 64 + int(rng.integers(0, 48)))
-        matrix = _matrix(
+        matrix = placing(
             ground.shape[1] * rng.uniform(0.1, 0.9),
             ground.shape[0] * rng.uniform(0.1, 0.9),
             rows,
@@ -199,7 +200,7 @@ class Samples:
         image = _read(str(film.path))
         scale = self._long / max(image.shape) * float(np.exp(rng.uniform(np.log(0.7), np.log(3.2))))
         cx, cy = rng.uniform(0.1, 0.9) * image.shape[1], rng.uniform(0.1, 0.9) * image.shape[0]
-        matrix = _matrix(cx, cy, rows, columns, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
+        matrix = placing(cx, cy, rows, columns, scale, float(rng.uniform(0, 360)), rng.random() < 0.5)
         stretch = float(np.exp(rng.normal(0, 0.25)))
         matrix[0] = matrix[0] * stretch + [0, 0, columns / 2 * (1 - stretch)]
         flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
@@ -213,7 +214,7 @@ class Samples:
         fit = self._long / max(image.shape)
         # Most as they are; one in seven much larger, as a marker is on a film of a hand or a child.
         far = rng.random() < 0.15
-        scale = fit * float(rng.uniform(1.6, 3.2) if far else np.clip(np.exp(rng.normal(0, 0.3)), 0.4, 2.4))
+        scale = fit * float(rng.uniform(1.6, 3.2) if far else np.clip(np.exp(rng.normal(-0.05, 0.38)), 0.4, 2.4))
         known = [*(i for i in film.items if i.label >= 0), *film.decoys]
         if known and rng.random() < 0.75:
             item = known[int(rng.integers(0, len(known)))]
@@ -224,57 +225,7 @@ class Samples:
         turned = rng.random() < self._mix.turn
         angle = float(rng.choice([0, 90, 180, 270])) if turned else 0.0
         angle += float(rng.normal(0, 2.5)) if rng.random() < 0.5 else 0.0
-        matrix = _matrix(cx, cy, rows, columns, scale, angle, rng.random() < (0.5 if turned else 0.25))
+        matrix = placing(cx, cy, rows, columns, scale, angle, rng.random() < (0.5 if turned else 0.25))
         flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
         out = np.asarray(cv2.warpAffine(image, matrix, (columns, rows), flags=flags), np.uint8)
         return out, moved(film.items, matrix, rows, columns)
-
-
-def _matrix(cx: float, cy: float, rows: int, columns: int, scale: float, angle: float, flip: bool) -> NDArray[np.float64]:
-    """Affine that brings (cx, cy) to the middle of the window."""
-    a = np.deg2rad(angle)
-    linear = scale * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
-    shift = np.array([columns / 2, rows / 2]) - linear @ np.array([cx, cy])
-    return np.hstack((linear, shift[:, None]))
-
-
-def moved(items: Sequence[Item], matrix: NDArray[np.float64], rows: int, columns: int) -> list[Item]:
-    """Items under an affine, cut to the window; what is mostly outside becomes unknown."""
-    out = []
-    for i in items:
-        corners = np.array([[i.x0, i.y0, 1], [i.x1, i.y0, 1], [i.x1, i.y1, 1], [i.x0, i.y1, 1]]) @ matrix.T
-        x0, y0, x1, y1 = corners[:, 0].min(), corners[:, 1].min(), corners[:, 0].max(), corners[:, 1].max()
-        c0, r0, c1, r1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(columns)), min(y1, float(rows))
-        if c1 - c0 < 2 or r1 - r0 < 2:
-            continue
-        share = (c1 - c0) * (r1 - r0) / ((x1 - x0) * (y1 - y0))
-        out.append(Item(c0, r0, c1, r1, i.label if share >= 0.3 else -1))
-    return out
-
-
-def photometric(image: Gray, rng: np.random.Generator) -> Gray:
-    """Exposure, polarity, sharpness, noise and compression as other makes and exports have them."""
-    table: NDArray[np.float32] = np.arange(256, dtype=np.float32) / np.float32(255)
-    if rng.random() < 0.6:
-        table = table ** float(np.exp(rng.normal(0, 0.3)))
-    if rng.random() < 0.5:
-        table = (table - 0.5) * rng.uniform(0.6, 1.35) + 0.5 + rng.uniform(-0.12, 0.12)
-    if rng.random() < 0.04:
-        table = 1 - table
-    out = np.asarray(cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8)), np.uint8)
-    kind = rng.random()
-    if kind < 0.12:
-        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 1.3))), np.uint8)
-    elif kind < 0.22:
-        blurred = cv2.GaussianBlur(out, (0, 0), 1.5)
-        out = np.asarray(cv2.addWeighted(out, 1.8, blurred, -0.8, 0), np.uint8)
-    elif kind < 0.30:
-        clahe = cv2.createCLAHE(float(rng.uniform(1, 4)), (8, 8))
-        out = np.asarray(clahe.apply(out), np.uint8)
-    if rng.random() < 0.25:
-        grain = np.asarray(rng.standard_normal(out.shape) * rng.uniform(1, 7), np.float32)
-        out = np.clip(out + grain, 0, 255).astype(np.uint8)
-    if rng.random() < 0.12:
-        packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 92))])[1]
-        out = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
-    return out

@@ -178,6 +178,7 @@ def fit(
     long_side: int = 1024,
     mix: Mix | None = None,
     drawn_films: int = 0,
+    views: int = 0,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
     """Train the second stage of a checkpoint, or go on with the one it holds.
@@ -202,6 +203,8 @@ def fit(
         Of the windows.
     drawn_films : int
         Whole drawn films whose candidates are learnt from too.
+    views : int
+        So many other views of each of `films`, see `from_films`.
     report : callable or None
         Given lines of figures.
 
@@ -222,7 +225,7 @@ def fit(
         torch.save({"state_dict": held.state}, plain)
         onnx = export(plain, Path(folder), thresholds=floors, input_size=long_side)
         detector = MarkerDetector.load(onnx, digest(onnx), "cpu", threads)
-        real = [from_films(detector, films, seed=seed)] if films else []
+        real = [from_films(detector, films, seed=seed, views=views)] if films else []
         chosen = mix or Mix(real=0.4 if films else 0.0, mosaic=0.1, empty=0.3, borrow=0.4)
         drawn = [from_samples(detector, Samples(films, seed + 1000, _WINDOW, chosen, long_side), 0, windows, seed=seed)]
         drawn += [from_drawn(detector, drawn_films, seed)] if drawn_films else []

@@ -13,9 +13,10 @@ from radanon_node.markers.detector import MarkerDetector
 from radanon_node.markers.verifier import crops_of
 from radanon_node.pipeline.types import Box, GrayFrame
 from radanon_node.training.evaluate import drawn_subjects
-from radanon_node.training.films import LabelledFilm, read_image
+from radanon_node.training.films import DECOY, LabelledFilm, read_image
 from radanon_node.training.samples import Samples, with_margin
 from radanon_node.training.synth.film import Item
+from radanon_node.training.views import another_view
 
 UNKNOWN = -100
 _FLOOR = 0.01
@@ -132,18 +133,35 @@ def _of_frame(
     return Candidates(crops, sizes, np.array([f[0] for f in found], np.int64), np.array([f[1] for f in found], np.float32), shifts)
 
 
-def from_films(detector: MarkerDetector, films: Sequence[LabelledFilm], jitter: int = 3, seed: int = 1) -> Candidates:
-    """Candidates on whole labelled films; films of a named split were labelled from scratch, others from findings of a detector."""
+def from_films(detector: MarkerDetector, films: Sequence[LabelledFilm], jitter: int = 3, seed: int = 1, views: int = 0) -> Candidates:
+    """Candidates on whole labelled films; films of a named split were labelled from scratch, others from findings of a detector.
+
+    Parameters
+    ----------
+    detector : MarkerDetector
+    films : sequence of LabelledFilm
+    jitter : int
+        So many moved boxes of each marker beside the candidates.
+    seed : int
+    views : int
+        So many other views of each film too (`another_view`): bone that is told from print upright may not be when it is turned or framed.
+
+    Returns
+    -------
+    Candidates
+    """
     parts, rng = [], np.random.default_rng((seed, 3))
     for film in films:
-        image = read_image(film.path)
-        items = [with_margin(i, image.shape) for i in film.items]
-        # What a person saw to be none is background, whatever the detector thinks of it by now.
-        decoys = [Box(math.floor(d.x0), math.floor(d.y0), math.ceil(d.x1), math.ceil(d.y1)) for d in film.decoys]
-        found = detector.candidates([image], _FLOOR)[0]
-        boxes = [(d.box, 0.0 if any(d.box.intersection(o).area > 0.3 * d.box.area for o in decoys) else d.confidence) for d in found]
-        boxes += [(o.clipped(*image.shape), 0.0) for o in decoys]
-        parts.append(_of_frame(image, boxes, items, max(image.shape) / 1024, bool(film.split), jitter, rng))
+        as_is, known = read_image(film.path), [*film.items, *film.decoys]
+        for number in range(1 + views):
+            image, here = another_view(as_is, known, rng) if number else (as_is, known)
+            items = [with_margin(i, image.shape) for i in here if i.label != DECOY]
+            # What a person saw to be none is background, whatever the detector thinks of it by now.
+            decoys = [Box(math.floor(d.x0), math.floor(d.y0), math.ceil(d.x1), math.ceil(d.y1)) for d in here if d.label == DECOY]
+            found = detector.candidates([image], _FLOOR)[0]
+            boxes = [(d.box, 0.0 if any(d.box.intersection(o).area > 0.3 * d.box.area for o in decoys) else d.confidence) for d in found]
+            boxes += [(o.clipped(*image.shape), 0.0) for o in decoys]
+            parts.append(_of_frame(image, boxes, items, max(image.shape) / 1024, bool(film.split), jitter, rng))
     return joined(parts)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radanon_node.training.films import LabelledFilm
-from radanon_node.training.samples import Mix, Samples, _matrix, moved
+from radanon_node.training.samples import Mix, Samples
 from radanon_node.training.synth.film import Item
+from radanon_node.training.views import moved, placing
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_boxes_of_a_real_film_stay_on_its_marker(films: list[LabelledFilm]) -> N
 @given(st.floats(0.4, 2.5), st.sampled_from([0.0, 90.0, 180.0, 270.0]), st.booleans(), st.floats(-60, 60), st.floats(-60, 60))
 def test_moved_boxes_have_the_scaled_area_or_are_cut(scale: float, angle: float, flip: bool, dx: float, dy: float) -> None:
     item = Item(80, 90, 120, 110, 1)
-    matrix = _matrix(100 + dx, 100 + dy, 200, 200, scale, angle, flip)
+    matrix = placing(100 + dx, 100 + dy, 200, 200, scale, angle, flip)
     for i in moved([item], matrix, 200, 200):
         area = (i.x1 - i.x0) * (i.y1 - i.y0)
         assert area <= 800 * scale**2 + 1e-6
