@@ -8,13 +8,14 @@ of its characters (the initial of a first name, say), and no side letter.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from radanon_node.markers.geometry import covered
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
 
 # A line is at least so much longer than high, and holds so many marks.
@@ -33,6 +34,9 @@ _LEVELS = 255  # farthest that a gray level lies from its ground
 # side letter: what only the marker detector calls text must be longer, and more alike, than what the text detector found as well.
 _SAME_HEIGHT, _LEAST_CONTRAST = (0.8, 1.25), 0.6
 _WORD, _MOST_CONTRAST = {False: 5, True: 3}, {False: 1.7, True: 3.0}
+# A box of which so much lies in lines followed before, grown by that part of their height, is no line of its own; those lines have
+# so much of its height, or it of theirs.
+_HELD, _RIM, _MOSTLY = 0.95, 0.1, 0.5
 _UNDER = 0.5  # share of a mark in a side letter's box that makes it that letter
 
 
@@ -68,21 +72,21 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
         in the line's box.
     """
     found = _joined(detections)
+    followed: dict[bool, list[Box]] = {False: [], True: []}  # level lines; upright ones, turned
     for index, one in enumerate(detections):
-        if one.kind is not Kind.TEXT:
+        box = one.box.clipped(*view.shape)
+        upright = box.height >= _LONG * box.width > 0
+        if one.kind is not Kind.TEXT or not (upright or box.width >= _LONG * box.height > 0):
             continue
-        box, printed = one.box.clipped(*view.shape), one.source is Source.TEXT_MODEL
-        letters = {at: other.box for at, other in enumerate(found) if other.kind is Kind.SIDE_LETTER}
-        if box.width >= _LONG * box.height > 0:
-            longer, inside = _follow(view, box, letters, printed)
-        elif box.height >= _LONG * box.width > 0:
-            turned, inside = _follow(view.T, _turned(box), {at: _turned(letter) for at, letter in letters.items()}, printed)
-            longer = _turned(turned)
-        else:
-            continue
-        found[index] = replace(one, box=longer)
+        way = _turned if upright else _same
+        letters = {at: way(other.box) for at, other in enumerate(found) if other.kind is Kind.SIDE_LETTER}
+        longer, inside = _as_followed(way(box), followed[upright], letters.values()), list[int]()
+        if longer is None:
+            longer, inside = _follow(view.T if upright else view, way(box), letters, one.source is Source.TEXT_MODEL)
+            followed[upright].append(longer)
+        found[index] = replace(one, box=way(longer))
         for at in inside:
-            found[at] = replace(found[at], box=longer, kind=Kind.TEXT)
+            found[at] = replace(found[at], box=way(longer), kind=Kind.TEXT)
     return found
 
 
@@ -104,6 +108,33 @@ def _turned(box: Box) -> Box:
     return Box(box.y0, box.x0, box.y1, box.x1)
 
 
+def _same(box: Box) -> Box:
+    return box
+
+
+def _as_followed(box: Box, lines: Sequence[Box], letters: Iterable[Box]) -> Box | None:
+    """A level box that lies in lines followed before, lengthened as they were: print is found in many pieces, and each look costs.
+
+    None where it holds something else, or where a side letter stands that the line may run into.
+    """
+    held = [line for line in lines if line.intersection(box).height >= _MOSTLY * min(line.height, box.height) and _meet(line, box)]
+    if covered(box, (line.grown(round(_RIM * line.height)) for line in held)) < _HELD:
+        return None
+    longer = Box(min(box.x0, *(line.x0 for line in held)), box.y0, max(box.x1, *(line.x1 for line in held)), box.y1)
+    return None if any(_meet(_window(longer), letter) for letter in letters) else longer
+
+
+def _meet(one: Box, other: Box) -> bool:
+    common = one.intersection(other)
+    return min(common.width, common.height) > 0
+
+
+def _window(box: Box) -> Box:
+    """What a look at a level line sees."""
+    reach, rim = round(_REACH * box.height), round(0.5 * box.height)
+    return Box(box.x0 - reach, box.y0 - rim, box.x1 + reach, box.y1 + rim)
+
+
 def _follow(view: GrayFrame, box: Box, letters: dict[int, Box], printed: bool) -> tuple[Box, list[int]]:
     """The longer box of a level line, and which of the letters belong to it."""
     inside: list[int] = []
@@ -116,9 +147,8 @@ def _follow(view: GrayFrame, box: Box, letters: dict[int, Box], printed: bool) -
 
 
 def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int], printed: bool) -> Box:
-    rows, columns = view.shape
-    reach, rim = round(_REACH * box.height), round(0.5 * box.height)
-    window = Box(box.x0 - reach, box.y0 - rim, box.x1 + reach, box.y1 + rim).clipped(rows, columns)
+    columns = view.shape[1]
+    window = _window(box).clipped(*view.shape)
     scale = min(_HEIGHT / box.height, 2.0)
     part = np.asarray(cv2.resize(view[window.y0:window.y1, window.x0:window.x1], None, fx=scale, fy=scale,
                                  interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
@@ -132,13 +162,14 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     marks = _marks(relief, ink)
     scaled = {at: Box(*(round((edge - start) * scale) for edge, start in zip(
         (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0))))
-        for at, letter in letters.items() if min(letter.intersection(window).width, letter.intersection(window).height) > 0}
+        for at, letter in letters.items() if _meet(letter, window)}
     for mark in marks if scaled else ():
         if own.x0 <= mark.x0 and mark.x1 <= own.x1:
             under = [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]
             inside += under if under and _of_the_line(mark, ink, relief) else ()
     right = _end(marks, own.x1, ink, scaled, inside, relief)
-    left = part.shape[1] - _end([_mirrored(mark, part.shape[1]) for mark in marks], part.shape[1] - own.x0, ink,
+    before = [_mirrored(mark, part.shape[1]) for mark in marks if mark.x0 < own.x0]
+    left = part.shape[1] - _end(before, part.shape[1] - own.x0, ink,
                                 {at: _mirrored(letter, part.shape[1]) for at, letter in scaled.items()}, inside,
                                 relief[:, ::-1])
     edge = max(1, round(0.1 * box.height))  # soft edges

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from radanon_node.markers import line_ends
 from radanon_node.markers.line_ends import follow_lines
 from radanon_node.pipeline.types import Box, Detection, Kind, Source
 
@@ -116,3 +117,50 @@ def test_no_box_becomes_smaller_or_leaves_the_film(data: st.DataObject) -> None:
         if before.kind is not Kind.SIDE_LETTER or after.kind is Kind.SIDE_LETTER:
             assert after.kind is before.kind
             assert before.box.intersection(after.box) == before.box
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Box]:
+    """The boxes of lines that are looked at from now on."""
+    seen: list[Box] = []
+    follow = line_ends._follow
+
+    def noted(view: NDArray[np.uint8], box: Box, letters: dict[int, Box], printed: bool) -> tuple[Box, list[int]]:
+        seen.append(box)
+        return follow(view, box, letters, printed)
+
+    monkeypatch.setattr(line_ends, "_follow", noted)
+    return seen
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_piece_of_a_line_that_was_followed_has_its_ends_without_another_look(monkeypatch: pytest.MonkeyPatch, upright: bool) -> None:
+    film, ink = printed(ground(), "PRIMERAS 1957", (60, 60), 28)
+    first = Box(ink.x0 + 20, ink.y0 - 2, ink.x1 - 60, ink.y1 + 2)
+    second = Box(ink.x0 + 40, ink.y0 - 3, ink.x1 - 40, ink.y1 + 2)
+    boxes = [line_ends._turned(box) if upright else box for box in (first, second)]
+    seen = looked_at(monkeypatch)
+    longer, same = follow_lines(np.ascontiguousarray(film.T) if upright else film, [text(box) for box in boxes])
+    assert seen == [first]
+    ends = [line_ends._turned(one.box) if upright else one.box for one in (longer, same)]
+    assert ends[0].x0 <= ink.x0 and ends[0].x1 >= ink.x1
+    assert (ends[1].x0, ends[1].x1) == (ends[0].x0, ends[0].x1) and (ends[1].y0, ends[1].y1) == (second.y0, second.y1)
+
+
+def test_a_box_of_two_lines_is_looked_at_unless_both_were_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    film, upper = printed(ground(), "PRIMERAS 1957", (60, 60), 28)
+    film, lower = printed(film, "HOSPITAL 42", (60, 90), 28)
+    both = Box(upper.x0, upper.y0, upper.x0 + 180, lower.y1)
+    seen = looked_at(monkeypatch)
+    follow_lines(film, [text(upper), text(both)])
+    assert seen == [upper, both]
+    seen.clear()
+    follow_lines(film, [text(upper.grown(3)), text(lower.grown(3)), text(both)])
+    assert seen == [upper.grown(3), lower.grown(3)]
+
+
+def test_every_piece_is_looked_at_where_a_side_letter_stands_near_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    film, ink = printed(ground(), "PRIMERAS 1957", (60, 60), 28)
+    letter = Detection(Box(ink.x1 + 40, ink.y0, ink.x1 + 60, ink.y1), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    seen = looked_at(monkeypatch)
+    follow_lines(film, [text(ink), text(ink), letter])
+    assert len(seen) == 2
