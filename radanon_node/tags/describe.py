@@ -160,8 +160,10 @@ _BEYOND = """\
 - Patient ID and Patient's Name become the same keyed pseudonym, or the one of the site's table; they are added where they were missing.
 - Every text that is kept, listed or not, is looked through for this instance's own identifiers and, by
   default, those known from the patient's other instances (`pseudonyms.remember_identifiers`; sealed in the ledger, for a folder within the
-  run): names of patient and staff in any
-  spelling, IDs, dates, the institution. Text in no declared character set becomes ASCII.
+  run): names of patient and staff in the
+  spellings people and programs use (run together, taken apart, as logins, with and without accents, in the other kana, escaped for
+  the web), IDs (also with other separators or as a digest), dates, the institution. Misspelt, abbreviated, reversed names and
+  look-alike letters of other alphabets are not found. Text in no declared character set becomes ASCII.
 - Ages above 89 years that are kept are given as 90 years.
 - Where the table's own rows would break the IOD: the owner of an animal (2297, 2299; X) becomes empty, since animals require it. Two
   cases are left as the table has them: an ethics committee's name (D) without its approval number (X), and a neutered patient (K).

@@ -16,12 +16,13 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from radanon_node.tags.dates import parse_date
+from radanon_node.tags.forms import digests, escaped, in_other_scripts, joined, with_other_separators
 from radanon_node.tags.matching import Identifiers, Match
 from radanon_node.tags.raw import ascii_text, elements, encodings_of, text_of
 from radanon_node.tags.sequences import items_of
 from radanon_node.tags.tables import profile_rows, vocabulary
 from radanon_node.tags.values import DUMMY_DATE, DUMMY_TEXT
-from radanon_node.tags.words import WORD, is_latin, plain, spellings
+from radanon_node.tags.words import WORD, is_latin, plain, spellings, visible
 
 __all__ = ["Identifiers", "Match", "collect", "from_values"]
 
@@ -139,20 +140,27 @@ class _Builder:
         self.written: dict[str, str] = {}
 
     def name(self, text: str, kind: str) -> None:
-        """A PN value: every word of every component group."""
+        """A PN value: every word of every component group, and the words run together."""
         for group in text.split("="):
-            for component in group.split("^"):
-                for word in WORD.findall(component.lower()):
-                    self._word(word, kind)
-                for number in re.findall(r"\d{5,}", component):
-                    self.numbers.setdefault(number, "id")
+            components = [WORD.findall(component.lower()) for component in group.split("^")]
+            for word in (word for words in components for word in words):
+                self._word(word, kind)
+            self._joined(components, kind)
+            for number in re.findall(r"\d{5,}", group):
+                self.numbers.setdefault(number, "id")
+        if len(text) >= 5:
+            self._digests(text, "name")
 
     def _word(self, word: str, kind: str) -> None:
+        word = visible(word)
         if len(word) < 2:
             return
+        for form in escaped(word):
+            self.phrases.setdefault(form, "name")
         if not is_latin(word):
             # Without spaces between words a name can only be looked for as it is written; one sign alone is no name.
-            self.phrases.setdefault(word, "name")
+            for form in in_other_scripts(word):
+                self.phrases.setdefault(form, "name")
             return
         if not word.isascii():
             self.written.setdefault(word, "name")
@@ -165,6 +173,29 @@ class _Builder:
             for part in form.split("'"):
                 if len(part) > 2 and part != form:
                     (self.weak if part in vocabulary() else self.words).setdefault(part, "name")
+            bare = form.replace("'", "")
+            if bare != form and len(bare) >= 5 and bare not in vocabulary():
+                self.words.setdefault(bare, "name")
+
+    def _joined(self, components: list[list[str]], kind: str) -> None:
+        """Family and given name without anything between them: ``doejohn``, ``jdoe``, 李四."""
+        if all(is_latin(word) for words in components for word in words):
+            shortest = 4 if kind == "name" else 6
+            for form, parts in joined(components):
+                # "headneck" is no name, whoever is called Head^Neck.
+                if len(form) >= shortest and form not in vocabulary() and not vocabulary().issuperset(parts) and form not in _STAND_INS:
+                    self.words.setdefault(form, "name")
+            return
+        family, given = ("".join(words) for words in (*components[:2], [], [])[:2])
+        if family and given:
+            between = ("", " ", "\u3000") if len(family) == len(given) == 1 else ("",)
+            for sign in between:
+                for form in in_other_scripts(f"{family}{sign}{given}"):
+                    self.phrases.setdefault(form, "name")
+
+    def _digests(self, text: str, kind: str) -> None:
+        for form in digests(text):
+            self.phrases.setdefault(form, kind)
 
     def identifier(self, text: str, kind: str) -> None:
         """An ID, an address, the name of an institution or a device."""
@@ -182,6 +213,8 @@ class _Builder:
         known = all(plain(word) in vocabulary() for word in words) and not any(mark.isdigit() for mark in lowered)
         if len(lowered) >= 5 and not lowered.isdigit() and not known:
             self.phrases.setdefault(lowered, kind)
+        if kind == "id":
+            self._id_forms(text, lowered)
         for word in words:
             if len(word) >= 4 and plain(word) not in vocabulary():
                 for form in spellings(word):
@@ -189,3 +222,15 @@ class _Builder:
                         self.weak.setdefault(form, kind)
         if len(lowered) in (2, 3, 4) and lowered.isalnum() and not known and not lowered.isdigit():
             self.weak.setdefault(lowered, kind)
+
+    def _id_forms(self, text: str, lowered: str) -> None:
+        """An ID with other separators, its digits alone, its digest."""
+        for form in with_other_separators(lowered):
+            self.phrases.setdefault(form, "id")
+        digits = re.sub(r"[-/. ]", "", lowered)
+        numbers = [digits] if digits.isdigit() and digits != lowered else re.findall(r"\d+", lowered) if not lowered.isdigit() else []
+        for number in numbers:
+            if len(number) >= 7 and len(set(number)) > 2:
+                self.numbers.setdefault(number, "id")
+        if len(lowered) >= 5:
+            self._digests(text, "id")

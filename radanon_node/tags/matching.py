@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from radanon_node.tags.words import DATES, MONTH_STEMS, SEPARATED, WORD, days_in, plain, spellings
+from radanon_node.tags.tables import vocabulary
+from radanon_node.tags.words import DATES, LATIN_RUN, MONTH_STEMS, SEPARATED, WORD, days_in, folded, is_latin, plain, spellings
 
 _ID_PARTS = re.compile(r"[a-z]+|\d+")
 # In encoded data a digit with a zero byte behind it may be the group of the next element (0032), right behind a value.
 _CUT = re.compile(r"(?<=\d)\d(?=\0)")
 _DIGITS = re.compile(r"\d{5,}")
+_GROUPED = re.compile(r"(?<![\d.])\d+(?:[-/. ]\d+)+(?![\d.])")
+_BETWEEN = " -'’._^,/"
+_CLOSED = {ord(sign): None for sign in _BETWEEN}
+_PIECES = 3  # of one name: O'Con-nell
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +94,21 @@ class Identifiers:
         if _any_in(self.numbers, lowered) or (weak and self.weak):
             for found in _ID_PARTS.finditer(lowered) if weak else _DIGITS.finditer(lowered):
                 kind = self.numbers.get(found[0]) or (self.weak.get(found[0]) if weak and found[0].isdigit() else None)
+                if not kind and found[0][0] == "0":
+                    kind = self.numbers.get(found[0].lstrip("0"))
                 if kind and not inside_number(lowered, found.start(), found.end()):
                     yield Match(found.start(), found.end(), kind)
-        for phrase, kind in self.phrases.items():
-            at = lowered.find(phrase)
-            while at >= 0:
-                yield Match(at, at + len(phrase), kind)
-                at = lowered.find(phrase, at + 1)
+        yield from self._apart(lowered)
+        unaccented = lowered if lowered.isascii() else folded(lowered)
+        for text in (lowered, unaccented) if unaccented != lowered else (lowered,):
+            for phrase, kind in self.phrases.items():
+                at = text.find(phrase)
+                while at >= 0:
+                    yield Match(at, at + len(phrase), kind)
+                    at = text.find(phrase, at + 1)
         if self.days or self.birth_days:
             yield from self.dates_in(lowered)
+            yield from self._short_birth_days(lowered)
         for uid, kind in self.uids.items():
             at = lowered.find(uid)
             while at >= 0:
@@ -108,8 +119,10 @@ class Identifiers:
     def dates_in(self, lowered: str) -> Iterator[Match]:
         """Every place in lower-case text that may mean one of the days."""
         days = self.days | self.birth_days
-        for day in days:
-            compact = f"{day.year:04d}{day.month:02d}{day.day:02d}"
+        compacts = [f"{day.year:04d}{day.month:02d}{day.day:02d}" for day in days]
+        for day in self.birth_days:  # day or month first, as national numbers and file names have it
+            compacts += [f"{day.day:02d}{day.month:02d}{day.year:04d}", f"{day.month:02d}{day.day:02d}{day.year:04d}"]
+        for compact in compacts:
             at = lowered.find(compact)
             while at >= 0:
                 # Eight digits alone, or the beginning of a date and time; not a piece of a longer number.
@@ -137,19 +150,62 @@ class Identifiers:
                         if not days.isdisjoint(days_in(found)):
                             yield Match(start + found.start(), start + found.end(), "date")
 
+    def _short_birth_days(self, lowered: str) -> Iterator[Match]:
+        """Birth dates of six digits, as in ``220350-1234``; only in text, since a time of day looks the same."""
+        for day in self.birth_days:
+            year, month, date_ = f"{day.year % 100:02d}", f"{day.month:02d}", f"{day.day:02d}"
+            for compact in {year + month + date_, date_ + month + year, month + date_ + year}:
+                at = lowered.find(compact)
+                while at >= 0:
+                    if not inside_number(lowered, at, at + 6, digits=True):
+                        yield Match(at, at + 6, "date")
+                    at = lowered.find(compact, at + 1)
+
     def _word(self, found: re.Match[str], weak: bool) -> Iterator[Match]:
-        forms = (found[0],) if found[0].isascii() else (found[0], *spellings(found[0]))
-        for form in forms:
+        word = found[0]
+        forms = (word,) if word.isascii() else (word, *spellings(word))
+        for form in (*forms, *(form.replace("'", "").replace("’", "") for form in forms if "'" in form or "’" in form)):
             kind = self.words.get(form) or (self.weak.get(form) if weak else None)
             if kind is not None:
                 yield Match(found.start(), found.end(), kind)
                 return
-        if "'" in found[0] or "’" in found[0]:
-            for part in re.split("['’]", found[0]):
+        if "'" in word or "’" in word:
+            for part in re.split("['’]", word):
                 kind = self.words.get(plain(part)) if len(part) > 2 else None
                 if kind is not None:
                     yield Match(found.start(), found.end(), kind)
                     return
+        if not word.isascii() and not is_latin(word):
+            for run in LATIN_RUN.finditer(word):
+                for form in spellings(run[0]):
+                    kind = self.words.get(form) or (self.weak.get(form) if weak else None)
+                    if kind is not None:
+                        yield Match(found.start() + run.start(), found.start() + run.end(), kind)
+
+    def _apart(self, lowered: str) -> Iterator[Match]:
+        """Names and numbers that stand with a sign or space inside them: ``Mac Kinnon``, ``Oye-laran``, ``123-45-6789``."""
+        closed = lowered.translate(_CLOSED)
+        if len(closed) == len(lowered):
+            return
+        if any(len(number) >= 7 and number in closed for number in self.numbers):
+            for found in _GROUPED.finditer(lowered):
+                kind = self.numbers.get("".join(filter(str.isdigit, found[0])))
+                if kind is not None:
+                    yield Match(found.start(), found.end(), kind)
+        if lowered.isascii() and not any(len(word) >= 4 and word in closed for word in self.words):
+            return
+        words = list(WORD.finditer(lowered))
+        for first in range(len(words)):
+            pieces: list[str] = []
+            for last in range(first, min(first + _PIECES, len(words))):
+                gap = lowered[words[last - 1].end() : words[last].start()] if last > first else ""
+                if len(gap) > 2 or gap.strip(_BETWEEN):
+                    break
+                pieces += plain(words[last][0]).split("'")
+                kind = self.words.get("".join(pieces)) if len(pieces) > 1 else None
+                # "arm in" is no Armin.
+                if kind is not None and not vocabulary().issuperset(pieces):
+                    yield Match(words[first].start(), words[last].end(), kind)
 
     def without(self, kinds: Iterable[str] = (), days: Iterable[date] = (), texts: Iterable[str] = ()) -> Identifiers:
         """The identifiers left when policy keeps some on purpose.

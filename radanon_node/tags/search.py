@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import normalize
 
 from radanon_node.pipeline.types import Buffer
 from radanon_node.tags.matching import Identifiers, inside_number
@@ -101,19 +102,31 @@ def _in_wide(folded: bytes, identifiers: Identifiers) -> Iterator[tuple[int, str
             yield at, kind
 
 
+_letter = str.isalpha
+
+
+def _ascii_letter(mark: str) -> bool:
+    return mark.isascii() and mark.isalpha()
+
+
 def _in_bytes(text: str, identifiers: Identifiers) -> Iterator[tuple[int, str]]:
     """As `Identifiers.find`, but aware that the bytes behind a value are the next element's tag.
 
     The low byte of a group may look like a letter or a digit (0054, 0032): it is told by the zero byte that follows it.
     """
-    for table, same in ((identifiers.words, str.isalpha), (identifiers.numbers, str.isdigit), (identifiers.uids, str.isdigit)):
+    for table, same in ((identifiers.words, _letter), (identifiers.numbers, str.isdigit), (identifiers.uids, str.isdigit)):
         for token, kind in table.items():
             at = text.find(token)
+            # Bytes beyond ASCII may be the end of a sign of another script, or a length: they make only short words part of another.
+            beside = _ascii_letter if same is _letter and len(token) > 4 else same
             while at >= 0:
                 stop = at + len(token)
-                before = at > 0 and same(text[at - 1])
-                after = stop < len(text) and same(text[stop]) and text[stop + 1 : stop + 2] != "\0"
-                if not before and not after and (same is str.isalpha or not inside_number(text, at, stop)):
+                start = at
+                while table is identifiers.numbers and start and text[start - 1] == "0":
+                    start -= 1  # an ID that was filled up with zeros
+                before = start > 0 and beside(text[start - 1])
+                after = stop < len(text) and beside(text[stop]) and text[stop + 1 : stop + 2] != "\0"
+                if not before and not after and (same is _letter or not inside_number(text, start, stop)):
                     yield at, kind
                 at = text.find(token, at + 1)
     for token, kind in identifiers.phrases.items():
@@ -133,6 +146,7 @@ def _encoded_names(words: tuple[tuple[str, str], ...], phrases: tuple[tuple[str,
         if text.isascii():
             continue
         forms = {text, text.upper(), text.title(), *(form for form in spellings(text) if not form.isascii())}
+        forms |= {normalize("NFD", form) for form in forms}
         codecs = (*_LEGACY, "utf-16-le", "utf-16-be", "iso2022_jp", "iso2022_jp_2", "iso2022_kr")
         for form in forms:
             for codec in codecs:

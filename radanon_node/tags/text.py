@@ -32,7 +32,7 @@ _PATTERNS = (
 )
 _EDGES = " \t\r\n,;:^-"
 _SPACES = re.compile(r"[ \t]{2,}")
-_LEFT_OVERS = re.compile(r"(?<=[(\[])[\s,;:^]+|\(\s*\)|\[\s*\]|(?<=[\s,;])[,;^]{1,8}(?=\s|$)")
+_LEFT_OVERS = re.compile(r"(?<=[(\[])[\s,;:^]+|\([\s.]*\)|\[[\s.]*\]|(?<=[\s,;])[,;^]{1,8}(?=\s|$)")
 _LONGEST = 100_000
 
 

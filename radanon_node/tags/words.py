@@ -10,9 +10,22 @@ from functools import lru_cache
 _LIGATURES = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "ß": "ss"})
 _BACK = re.compile(r"([aou])e")
-_NOT_LATIN = re.compile(r"[^\x00-\u024f\u1e00-\u1eff]")
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-"""A word: letters of any script, apostrophes inside."""
+_NOT_LATIN = re.compile(r"[^\x00-\u024f\u0300-\u036f\u1e00-\u1eff]")
+# Signs that are parts of a word though they are no letters: accents and vowel points of their own (Latin, Cyrillic, Hebrew, Arabic,
+# the scripts of India and South-East Asia, kana), and what is not seen at all (soft hyphen, joiners).
+_INVISIBLE = "\u00ad\u200b-\u200d\u2060\ufeff"
+_ATTACHED = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u0711\u0730-\u074a"
+    "\u0900-\u0963\u0966-\u0dff\u0e31-\u0e3a\u0e40-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd\u1000-\u109f\u1780-\u17d3\u20d0-\u20ff\u3099\u309a"
+)
+_LETTERS = rf"[^\W\d_](?:[^\W\d_]|[{_ATTACHED}{_INVISIBLE}])*"
+WORD = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
+"""A word: letters of any script with what belongs to them, apostrophes inside."""
+LATIN_RUN = re.compile("[a-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff]+")
+"""Small Latin letters within a word that goes on in another script, as in 患者doe."""
+
+_UNSEEN = re.compile(f"[{_INVISIBLE}]")
+_UNACCENTED = str.maketrans("άέήίϊΐόύϋΰώςё", "αεηιιιουυυωσе")
 
 _MONTHS = {name: number for number, names in enumerate((
     "jan january januar janvier enero gennaio janeiro jänner", "feb february februar février febrero febbraio fevereiro",
@@ -53,8 +66,24 @@ def plain(word: str) -> str:
     """
     if word.isascii():
         return word.lower()
-    folded = word.casefold().translate(_LIGATURES).replace("’", "'")
-    return "".join(mark for mark in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(mark))
+    lowered = visible(word).casefold().translate(_LIGATURES).replace("’", "'")
+    return "".join(mark for mark in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(mark))
+
+
+def visible(word: str) -> str:
+    """`word` composed (Unicode NFC), without soft hyphens and joiners."""
+    return word if word.isascii() else unicodedata.normalize("NFC", _UNSEEN.sub("", word))
+
+
+def folded(text: str) -> str:
+    """Small letters of Greek and Cyrillic without the accents that capitals are written without; of the same length.
+
+    Examples
+    --------
+    >>> folded("παπαδόπουλος"), folded("королёв")
+    ('παπαδοπουλοσ', 'королев')
+    """
+    return text.translate(_UNACCENTED)
 
 
 def spellings(word: str) -> set[str]:
@@ -69,7 +98,7 @@ def spellings(word: str) -> set[str]:
         lowered = word.lower()
         # The other way round: a name sent as Mueller is found where somebody wrote Müller.
         return {lowered, _BACK.sub(r"\1", lowered)} if len(lowered) > 4 else {lowered}
-    return {plain(word), plain(word.lower().translate(_DIGRAPHS))}
+    return {plain(word), plain(visible(word).lower().translate(_DIGRAPHS))}
 
 
 def is_latin(word: str) -> bool:

@@ -47,11 +47,12 @@ ELEMENTS = [
     if entry[0] in {*TEXT, *NUMERIC, *DATES, "UI"} and 0x0008 <= tag >> 16 < 0x5000 and tag & 0xFFFF
     and tag not in (0x00080005, 0x00080016, 0x00080018, 0x00080001, 0x00120062, 0x00120063, 0x00280301, 0x00280302, 0x00280303)
 ]  # fmt: skip
-KEPT = [(tag, vr) for tag, vr in ELEMENTS if tag not in ROWS and vr in (*TEXT, *NUMERIC) and vr != "PN"]
+NAMED = {tag for tag, entry in DicomDictionary.items() if entry[4]}
+KEPT = [(tag, vr) for tag, vr in ELEMENTS if tag in NAMED and tag not in ROWS and vr in (*TEXT, *NUMERIC) and vr != "PN"]
 GONE = [(tag, vr) for tag, vr in ELEMENTS if tag in ROWS and vr in TEXT]
 SEQUENCES = [
     tag for tag, entry in DicomDictionary.items()
-    if entry[0] == "SQ" and tag not in ROWS and 8 <= tag >> 16 < 0x5000
+    if entry[0] == "SQ" and tag in NAMED and tag not in ROWS and 8 <= tag >> 16 < 0x5000
     and tag not in (0x00081115, 0x00120064)  # the second is the method's code sequence, which the engine writes itself
 ]  # fmt: skip
 
@@ -137,7 +138,7 @@ BINARY = [
     (tag, vr)
     for tag, entry in sorted(DicomDictionary.items())
     for vr in entry[0].split(" or ")
-    if vr in NUMBERS and tag not in ROWS and 8 <= tag >> 16 < 0x5000 and tag & 0xFFFF and tag >> 16 != 0x0042
+    if vr in NUMBERS and tag in NAMED and tag not in ROWS and 8 <= tag >> 16 < 0x5000 and tag & 0xFFFF and tag >> 16 != 0x0042
 ]
 
 

@@ -49,6 +49,15 @@ LEAKS = [
     (b"March 22, 1950", "date"),
     (b"19500322101112.5", "date"),
     (b"1.2.826.0.1.3680043.9.7156.1", "uid"),
+    (b"TemitopeMueller", "name"),
+    (b"tmueller", "name"),
+    ("Mu\u0308ller".encode(), "name"),
+    (b"M&#252;ller", "name"),
+    (b"22031950", "date"),
+    (b"0007710023", "id"),
+    (b"PX48151", "id"),
+    ("患者Temitope様".encode("gb18030"), "name"),
+    ("山田太郎".encode(), "name"),
 ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +39,7 @@ def known() -> Identifiers:
         ("Herr MÜLLER, Thorax", "Thorax"),
         ("Mueller Hans: Verlaufskontrolle", "Verlaufskontrolle"),
         ("muller peter chest pa", "chest pa"),
-        ("Chest PA (Muller, H.)", "Chest PA (H.)"),
+        ("Chest PA (Muller, H.)", "Chest PA"),
         ("geb. 22.03.1950, Pneumonie?", "Pneumonie?"),
         ("DOB 03/22/1950 knee left", "knee left"),
         ("22 Mar 1950 knee", "knee"),
@@ -45,7 +48,19 @@ def known() -> Identifiers:
         ("mrn 47119 brain", "brain"),
         ("acc 20240099123 brain", "brain"),
         ("Siobhan O'Connell asked for brain", "asked for brain"),
-        ("OConnell brain", "OConnell brain"),
+        ("OConnell brain", "brain"),
+        ("MuellerHans brain", "brain"),
+        ("HPMüllerLüdenscheidt brain", "HPMüllerLüdenscheidt brain"),
+        ("MÜLLERLÜDENSCHEIDT brain", "brain"),
+        ("entered by soconnell", "entered by"),
+        ("entered by petrovaa, apetrova", "entered by"),
+        ("Lüden-scheidt brain", "brain"),
+        ("Mu\u0308ller brain", "brain"),
+        ("Mül\u00adler brain", "brain"),
+        ("M&uuml;ller, M&#252;ller, M%C3%BCller brain", "brain"),
+        ("22031950 brain", "brain"),
+        ("brain 220350-1234", "brain -1234"),
+        ("arm in plaster, wei ght", "arm in plaster, ght"),
         ("performed by Anna Petrova at Krankenhaus Sankt Elsewhere", "performed by at"),
         ("scanner CTROOM7A ok", "scanner ok"),
         ("call 555-867-5309 or mail a.b@c.example.org now", "call or mail now"),
@@ -59,6 +74,54 @@ def known() -> Identifiers:
 )
 def test_examples(known, text, cleaned):
     assert clean(text, known) == cleaned
+
+
+OTHER_SCRIPTS = [
+    ("李^四", "患者李四检查", "患者检查"),
+    ("李^四", "李 四 检查", "检查"),
+    ("Oyelaran^Temi", "患者OYELARAN检查", "患者检查"),
+    ("Παπαδόπουλος^Γιώργος", "ΠΑΠΑΔΟΠΟΥΛΟΣ θώρακας", "θώρακας"),
+    ("ΠΑΠΑΔΟΠΟΥΛΟΣ^ΓΙΩΡΓΟΣ", "Παπαδόπουλος, Γιώργος θώρακας", "θώρακας"),
+    ("Королёв^Сергей", "Королев грудь", "грудь"),
+    ("ﾔﾏﾀﾞ^ﾀﾛｳ", "ヤマダ様 胸部", "様 胸部"),
+    ("Yamada^Taro=山田^太郎=やまだ^たろう", "ﾔﾏﾀﾞ 胸部", "胸部"),
+    ("Abe^Aki=阿部^明=あべ^あき", "アキレス腱", "アキレス腱"),
+    ("مُحَمَّد^علي", "محمد صدر", "صدر"),
+    ("राजेश^कुमार", "राजेश छाती", "छाती"),
+    ("สมชาย^ใจดี", "สมชาย ทรวงอก", "ทรวงอก"),
+    ("İbrahim^Ayşe", "IBRAHIM, İBRAHİM göğüs", "göğüs"),
+    ("Li^Si=李^四", "chest LISI, Li Si", "chest"),
+    ("van der Berg^Jan", "knee VanDerBerg vanderberg", "knee"),
+    ("OConnell^Jan", "knee O'Connell", "knee"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "cleaned"), OTHER_SCRIPTS)
+def test_a_name_is_found_however_its_script_writes_it(name, text, cleaned):
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = name
+    found = collect(dataset)
+    assert hunt(text, found) == cleaned
+    assert clean(text, found) == cleaned
+
+
+@pytest.mark.parametrize(("identifier", "text", "cleaned"), [
+    ("123-45-6789", "nr 123456789 knee", "nr knee"),
+    ("123456789", "nr 123 45 6789, 123-456-789 knee", "nr knee"),
+    ("48151", "nr 0048151 knee", "nr knee"),
+    ("PX-48151", "PX48151, px_48151 and PX 48151 knee", "and knee"),
+    ("PX48151", "PX-48151 knee", "knee"),
+    ("AB0047119", "nr 0047119 knee", "nr knee"),
+    ("PX-48151", "8a2ff2aee4b3cebca4e7a2acd1c7bd7d knee", "8a2ff2aee4b3cebca4e7a2acd1c7bd7d knee"),
+    ("PX-48151", f"{hashlib.md5(b'PX-48151').hexdigest()} {hashlib.sha256(b'PX-48151').hexdigest().upper()} knee", "knee"),
+    ("PX-48151", f"{base64.b64encode(b'PX-48151').decode()} knee", "= knee"),
+    ("P2", "P 2, p2x at 2 mm", "P 2, p2x at 2 mm"),
+])  # fmt: skip
+def test_an_id_is_found_with_other_separators_and_as_a_digest(identifier, text, cleaned):
+    dataset = Dataset()
+    dataset.PatientID = identifier
+    assert hunt(text, collect(dataset)) == cleaned
 
 
 def test_only_strong_identifiers_are_hunted_where_no_table_speaks(known):
