@@ -123,6 +123,8 @@ def test_candidates_come_from_films_and_windows_with_their_labels(checkpoint: Pa
     detector = MarkerDetector.load(onnx, digest(onnx), "cpu", 1)
     films = from_films(detector, _films(tmp_path, 2), jitter=3)
     assert set(films.labels.tolist()) >= {0, 1} and len(films.crops) == len(films.sizes) == len(films.overlap) == len(films)
+    more = from_films(detector, _films(tmp_path, 2), jitter=3, views=2)
+    assert len(more) > len(films) and (more.labels > 0).sum() > (films.labels > 0).sum()
     windows = from_samples(detector, Samples((), 3, 128, Mix(real=0)), 0, 6, most=2)
     assert len(windows) and (windows.labels == 0).sum() <= 12
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
+from radanon_node.cli import main
 from radanon_node.training.evaluate import Subject, seen
 from radanon_node.training.synth.film import Item
 from radanon_node.training.views import VIEWS, another_view
@@ -56,3 +61,18 @@ def test_any_view_keeps_the_box_on_the_ink() -> None:
             assert abs(inside.mean() - rim) > 25
             told += 1
     assert told > 30
+
+
+def test_the_command_gives_a_line_per_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, _ = _film()
+    cv2.imwrite(str(tmp_path / "film.png"), image)
+    line = {"image": "film.png", "items": [{"bbox": [60, 90, 76, 120], "kind": "symbol"}]}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(line) + "\n")
+    common = ["evaluate", "--labels", str(tmp_path / "labels.jsonl"), "--retain", "off", "--threads", "1"]
+    assert main([*common, "--view", "mirrored", "--view", "cut"]) == 0
+    lines = [row.split("|")[1].strip() for row in capsys.readouterr().out.splitlines() if row.startswith("|")]
+    assert lines == ["films", "---", "labelled", "mirrored", "cut"]
+    assert main([*common, "--view", "mirrored", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"packaged weights, labelled films", "packaged weights, mirrored films"}
+    assert main([*common, "--view", "upside-down"]) == 2
+    assert main(["evaluate", "--drawn", "1", "--view", "mirrored"]) == 2
