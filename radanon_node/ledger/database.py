@@ -29,6 +29,7 @@ from radanon_node.errors import ConfigError, LedgerUnavailable
 from radanon_node.ledger import schema
 from radanon_node.ledger.audit_chain import AuditChain, append
 from radanon_node.ledger.gate import Gate
+from radanon_node.ledger.prepared import compile_all
 from radanon_node.ledger.schema import instances, releases
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
@@ -85,6 +86,10 @@ class Database:
         self._engine.dispose()
         if self._gate is not None:
             self._gate.close()
+
+    def compile_statements(self) -> None:
+        """Have the statements of the hot paths ready: for processes that wait at their start anyway."""
+        compile_all(self._engine.dialect)
 
     @property
     def many_nodes(self) -> bool:

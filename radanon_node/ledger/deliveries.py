@@ -167,8 +167,9 @@ class Deliveries(Rates):
     def _close(self, connection: Connection, instance_ids: Sequence[int]) -> None:
         """Give instances with no open delivery left their final state."""
         these = [{"ids": list(instance_ids)}]
-        do.CLOSE_FAILED.rows(connection, these)
         delivered = do.CLOSE_DELIVERED.rows(connection, these)
+        if len(delivered) < len(instance_ids):
+            do.CLOSE_FAILED.rows(connection, these)
         if delivered:
             do.CLOSE_RELEASES.rows(connection, [{"ids": [row[0] for row in delivered]}])
             add_to_tally(connection, DELIVERED_INSTANCES, Counter(row[1] for row in delivered))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, exists, literal, select, text, update
+from sqlalchemy import ColumnElement, bindparam, exists, literal, or_, select, text, update
 
 from radanon_node.ledger.prepared import Among, prepared
 from radanon_node.ledger.schema import WAITING, deliveries, destinations, instances, now, releases, unindexed
@@ -59,17 +59,20 @@ DELIVERED = prepared(lambda among: update(deliveries).where(among(_columns.id, "
     state=DeliveryState.DELIVERED, owner=None, detail=bindparam("note"), changed_at=now(), crashes=0, due=None))
 """`ids`, `note`."""
 
-_open = exists().where(_columns.instance_id == instances.c.id, _columns.due.isnot(None))
-_failed = exists().where(_columns.instance_id == instances.c.id, _columns.state == DeliveryState.FAILED)
+_open, _failed = _columns.due.isnot(None), _columns.state == DeliveryState.FAILED
 
 
-def _closing(among: Among) -> Any:
-    return update(instances).where(among(instances.c.id, "ids"), instances.c.state == State.RELEASED, ~_open)
+def _closing(among: Among, unless: ColumnElement[bool]) -> Any:
+    return update(instances).where(among(instances.c.id, "ids"), instances.c.state == State.RELEASED, ~_has(unless))
 
 
-CLOSE_FAILED = prepared(lambda among: _closing(among).where(_failed).values(
-    state=State.FAILED, closed_at=now(), detail="a destination did not take it; see deliveries"))
-CLOSE_DELIVERED = prepared(lambda among: _closing(among).values(state=State.DELIVERED, closed_at=now())
+def _has(condition: ColumnElement[bool]) -> Any:
+    return exists().where(_columns.instance_id == instances.c.id, condition)
+
+
+CLOSE_DELIVERED = prepared(lambda among: _closing(among, or_(_open, _failed)).values(state=State.DELIVERED, closed_at=now())
                            .returning(instances.c.id, instances.c.route))
+CLOSE_FAILED = prepared(lambda among: _closing(among, _open).where(_has(_failed)).values(
+    state=State.FAILED, closed_at=now(), detail="a destination did not take it; see deliveries"))
 CLOSE_RELEASES = prepared(lambda among: update(releases).where(among(releases.c.instance_id, "ids")).values(closed_at=now()))
-"""`ids`, of instances; the second gives rows (id, route)."""
+"""`ids`, of instances; the first gives rows (id, route), the second is for those that the first left."""

@@ -12,9 +12,17 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, TypeAlias
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, any_, bindparam, column, func, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Dialect, any_, bindparam, column, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement
+
+_ALL: list[Prepared] = []
+
+
+def compile_all(dialect: Dialect) -> None:
+    """Work out every statement there is for an engine: some ten milliseconds, which the first instance would have to wait for."""
+    for each in _ALL:
+        each.compile(dialect)
 
 
 class Prepared:
@@ -27,6 +35,7 @@ class Prepared:
     """
 
     def __init__(self, statements: Mapping[str, ClauseElement]) -> None:
+        _ALL.append(self)
         self._statements = statements
         self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
 
@@ -58,22 +67,24 @@ class Prepared:
         with _cursor(connection) as cursor:
             cursor.executemany(text, bound)
 
+    def compile(self, dialect: Dialect) -> tuple[str, list[str] | None, dict[str, Any]]:
+        """Text, order of positional parameters and constants for an engine; worked out once."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            compiled: Any = self._statements[dialect.name].compile(dialect=dialect)
+            fixed = {key: value.value if isinstance(value, Enum) else value for key, value in compiled.params.items()}
+            found = self._compiled[dialect.name] = (str(compiled), compiled.positiontup, fixed)
+        return found
+
     def _bound(self, connection: Connection, parameters: Iterable[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         name = connection.dialect.name
-        text, order, fixed = self._compiled.get(name) or self._compile(name, connection)
+        text, order, fixed = self.compile(connection.dialect)
         plain = json.dumps if name == "sqlite" else list
         bound: list[Any] = []
         for given in parameters:
             values = {**fixed, **{key: plain(value) if isinstance(value, list) else value for key, value in given.items()}}
             bound.append(values if order is None else [values[key] for key in order])
         return text, bound
-
-    def _compile(self, name: str, connection: Connection) -> tuple[str, list[str] | None, dict[str, Any]]:
-        compiled: Any = self._statements[name].compile(dialect=connection.dialect)
-        fixed = {key: value.value if isinstance(value, Enum) else value for key, value in compiled.params.items()}
-        made = (str(compiled), compiled.positiontup, fixed)
-        self._compiled[name] = made
-        return made
 
 
 def _fetched(cursor: Any) -> list[Any]:

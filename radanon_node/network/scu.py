@@ -1,13 +1,11 @@
 """An association as its requestor: Storage, Verification and Storage Commitment SCU (PS3.4 Annexes B, A, J).
 
-One thread, one socket, no queues: pynetdicom's association encodes a whole data set in memory and sleeps in its reactor, which
-costs more than the sending itself. Here the data set goes from the mapped spool file to the socket in one system call per megabyte.
+One thread, one connection (`connection`), no queues: pynetdicom's association encodes a whole data set in memory and sleeps in its reactor,
+which costs more than the sending itself. Here the data set goes from the mapped spool file to the socket in one system call per megabyte.
 """
 
 from __future__ import annotations
 
-import select
-import socket
 import ssl
 import time
 from collections import deque
@@ -18,15 +16,15 @@ from radanon_node.errors import AssociationEnded, DeliveryRefused, Unreachable
 from radanon_node.network import command_set
 from radanon_node.network import request_pdus as pdus
 from radanon_node.network.command_set import Command
+from radanon_node.network.connection import MAX_MESSAGE, Connection, cause
 from radanon_node.network.contexts import VERIFICATION
 from radanon_node.network.request_pdus import Offer, ProtocolError
 
 _MAX_PDU = 65536  # what is announced: a requestor receives small messages only
-_MAX_MESSAGE = 16 * 2**20
 _FRAGMENT_CAP = 131072
 _WRITE_BYTES = 2**20
 _WRITE_PARTS = 512  # below IOV_MAX
-_CONNECT_SECONDS = 15.0
+_RELEASE_SECONDS = 2.0
 
 EventHandler = Callable[[Command, bytes, str], int]
 """Takes an N-EVENT-REPORT-RQ: command set, data set, transfer syntax UID; returns the status to answer with."""
@@ -69,14 +67,13 @@ class Association:
         self.contexts: dict[tuple[str, str], int] = {}
         self._timeout = timeout
         self._on_event = on_event
-        self._buffer = b""
         self._responses: deque[Command] = deque()
         self._message_id = 0
         self._syntax: dict[int, str] = {}
         try:
-            self._socket = socket.create_connection((host, port), min(timeout, _CONNECT_SECONDS))
+            self._connection = Connection(host, port, timeout)
         except (OSError, UnicodeError) as error:
-            raise Unreachable(f"no connection: {_cause(error)}") from error
+            raise Unreachable(f"no connection: {cause(error)}") from error
         if opening is not None:
             opening(self)
         try:
@@ -85,17 +82,13 @@ class Association:
             self.cut()
             if isinstance(error, Unreachable):
                 raise
-            detail = error.detail if isinstance(error, DeliveryRefused) else _cause(error)
+            detail = error.detail if isinstance(error, DeliveryRefused) else cause(error)
             raise Unreachable(f"no association: {detail}") from error
 
     def _open(self, called: str, calling: str, host: str, tls: ssl.SSLContext | None) -> None:
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._socket.settimeout(self._timeout)
-        if tls is not None:
-            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-        self._socket.sendall(pdus.encode_associate(calling, called, self.offers, _MAX_PDU))
-        kind, body = self._read_pdu(time.monotonic() + self._timeout)
+        self._connection.secure(tls, host)
+        self._connection.send([pdus.encode_associate(calling, called, self.offers, _MAX_PDU)])
+        kind, body = self._connection.read_pdu(time.monotonic() + self._timeout)
         if kind == pdus.A_ASSOCIATE_RJ:
             raise Unreachable(pdus.describe_reject(body))
         if kind != pdus.A_ASSOCIATE_AC:
@@ -159,7 +152,7 @@ class Association:
             while not self._responses:
                 self._read_message(deadline)
         except OSError as error:
-            raise DeliveryRefused(f"no answer: {_cause(error)}") from error
+            raise DeliveryRefused(f"no answer: {cause(error)}") from error
         answer = self._responses.popleft().numbers
         if answer.get("MessageIDBeingRespondedTo") != message_id or "Status" not in answer:
             raise ProtocolError("the peer answered another request than the one it was sent")
@@ -170,9 +163,7 @@ class Association:
         deadline = time.monotonic() + seconds
         try:
             while True:
-                left = deadline - time.monotonic()
-                pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()
-                if not (self._buffer or pending or _readable(self._socket, left)):
+                if not self._connection.arrived(deadline - time.monotonic()):
                     return True
                 self._read_message(time.monotonic() + self._timeout)
                 if seconds:  # one message was what the caller waited for
@@ -183,26 +174,24 @@ class Association:
     def release(self) -> None:
         """End the association in order (PS3.8 7.2); never raises, does not wait longer than two seconds."""
         with suppress(OSError, DeliveryRefused):
-            deadline = time.monotonic() + min(self._timeout, 2.0)
-            self._socket.settimeout(2.0)
-            self._socket.sendall(pdus.RELEASE_RQ)
-            while self._read_pdu(deadline)[0] not in (pdus.A_RELEASE_RP, pdus.A_ABORT):
+            seconds = min(self._timeout, _RELEASE_SECONDS)
+            self._connection.hurry(seconds)
+            deadline = time.monotonic() + seconds
+            self._connection.send([pdus.RELEASE_RQ])
+            while self._connection.read_pdu(deadline)[0] not in (pdus.A_RELEASE_RP, pdus.A_ABORT):
                 pass
         self.cut()
 
     def abort(self) -> None:
         """End it with an A-ABORT; never raises."""
         with suppress(OSError):
-            self._socket.settimeout(1.0)
-            self._socket.sendall(pdus.ABORT)
+            self._connection.hurry(1.0)
+            self._connection.send([pdus.ABORT])
         self.cut()
 
     def cut(self) -> None:
         """Close the connection at once; from any thread, whatever the others are doing."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._socket.close()
+        self._connection.cut()
 
     # -- the wire -------------------------------------------------------------------------------------------------------------
 
@@ -216,14 +205,13 @@ class Association:
 
     def _transmit(self, context_id: int, data_set: memoryview | None, command: bytes) -> int:
         try:
-            self._socket.settimeout(self._timeout)
             parts: list[bytes | memoryview] = list(self._command_parts(command, context_id))
             if data_set is None:
-                self._write(parts)
+                self._connection.send(parts)
             else:
                 self._stream(parts, data_set, context_id)
         except OSError as error:
-            raise DeliveryRefused(f"connection lost while sending: {_cause(error)}") from error
+            raise DeliveryRefused(f"connection lost while sending: {cause(error)}") from error
         return self._message_id
 
     def _command_parts(self, command: bytes, context_id: int) -> list[bytes]:
@@ -243,64 +231,27 @@ class Association:
             parts += (pdus.pdata_header(len(piece), context_id, 2) if last else full, piece)
             waiting += len(piece)
             if waiting >= _WRITE_BYTES or len(parts) >= _WRITE_PARTS:
-                self._write(parts)
+                self._connection.send(parts)
                 parts, waiting = [], 0
         if parts:
-            self._write(parts)
-
-    def _write(self, parts: list[bytes | memoryview]) -> None:
-        if isinstance(self._socket, ssl.SSLSocket):
-            self._socket.sendall(b"".join(parts))
-            return
-        sent = self._socket.sendmsg(parts)
-        for index, part in enumerate(parts):
-            if sent < len(part):
-                # The kernel's buffer was full: the rest goes part by part, or again gathered.
-                self._socket.sendall(memoryview(part)[sent:])
-                if index + 1 < len(parts):
-                    self._write(parts[index + 1:])
-                return
-            sent -= len(part)
-
-    def _read_pdu(self, deadline: float) -> tuple[int, bytes]:
-        head = self._read_exactly(6, deadline)
-        length = int.from_bytes(head[2:6], "big")
-        if length > _MAX_MESSAGE:
-            raise ProtocolError("the peer sent a PDU of impossible length")
-        return head[0], self._read_exactly(length, deadline)
-
-    def _read_exactly(self, count: int, deadline: float) -> bytes:
-        parts, missing = [self._buffer], count - len(self._buffer)
-        while missing > 0:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeliveryRefused("no answer: timed out")
-            self._socket.settimeout(left)
-            chunk = self._socket.recv(65536)
-            if not chunk:
-                raise DeliveryRefused("the peer closed the connection")
-            parts.append(chunk)
-            missing -= len(chunk)
-        data = b"".join(parts)
-        self._buffer = data[count:]
-        return data[:count]
+            self._connection.send(parts)
 
     def _read_message(self, deadline: float) -> None:
         """Read one whole message: a response is queued, an event report answered."""
         command, data = bytearray(), bytearray()
         parsed: Command | None = None
         while True:
-            kind, body = self._read_pdu(deadline)
+            kind, body = self._connection.read_pdu(deadline)
             if kind == pdus.A_ABORT:
                 raise DeliveryRefused("the peer aborted the association")
             if kind == pdus.A_RELEASE_RQ:
-                self._socket.sendall(pdus.RELEASE_RP)
+                self._connection.send([pdus.RELEASE_RP])
                 raise DeliveryRefused("the peer released the association")
             if kind != pdus.P_DATA_TF:
                 raise ProtocolError("the peer sent an unexpected PDU")
             for context_id, control, fragment in pdus.pdvs(body):
                 (command if control & 1 else data).extend(fragment)
-                if len(command) + len(data) > _MAX_MESSAGE:
+                if len(command) + len(data) > MAX_MESSAGE:
                     raise ProtocolError("the peer sent a message of impossible length")
                 if control & 3 == 3:
                     parsed = _parsed(command)
@@ -315,7 +266,7 @@ class Association:
         if message.kind != command_set.N_EVENT_REPORT_RQ or self._on_event is None:
             raise ProtocolError("the peer sent a request that this side does not serve")
         status = self._on_event(message, data, self._syntax.get(context_id, ""))
-        self._socket.sendall(b"".join(self._command_parts(command_set.response(message, status), context_id)))
+        self._connection.send([*self._command_parts(command_set.response(message, status), context_id)])
 
 
 def _parsed(command: bytearray) -> Command:
@@ -323,19 +274,3 @@ def _parsed(command: bytearray) -> Command:
         return command_set.parse(command)
     except AssociationEnded:
         raise ProtocolError("the peer sent an unreadable command set") from None
-
-
-def _readable(sock: socket.socket, seconds: float) -> bool:
-    watch = select.poll()
-    watch.register(sock, select.POLLIN)
-    return bool(watch.poll(max(seconds, 0.0) * 1000))
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: certificate of the peer: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or 'failed'}"
-    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

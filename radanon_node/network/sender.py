@@ -26,8 +26,9 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryResult
+from radanon_node.network.books import LEASE_S
 from radanon_node.network.claims import Bell, Claims
-from radanon_node.network.lane import LEASE_S, Lane, Services
+from radanon_node.network.lane import Lane, Services
 from radanon_node.network.share import Share
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file
@@ -74,6 +75,7 @@ class Sender:
         self._claims = Claims()
         self._stages = Stages(stage_file(config.node.data_dir, self.owner))
         self._share = share
+        ledger.compile_statements()
         services = Services(config, ledger, spool, seal, self.owner, self._claims, self._stages)
         self._groups = [_Group(name, services, share) for name in config.destinations]
 
