@@ -139,6 +139,7 @@ def busy_blocks(gray: GrayFrame, contrast: int) -> NDArray[np.bool_]:
 
 MARK = 240
 """Value of a marked pixel for `cell_shares`."""
+_STRIP = 256  # rows worked on at once, a multiple of every cell
 
 
 def cell_shares(marked: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
@@ -160,6 +161,52 @@ def cell_shares(marked: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     half = cv2.resize(marked, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
     quarter = cv2.resize(half, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray(cv2.resize(quarter, (columns // cell, rows // cell), interpolation=cv2.INTER_AREA) / np.float32(MARK), np.float32)
+
+
+def step_shares(
+    view: GrayFrame, step: int, cell: int, known: Sequence[Box] = (), down: bool = False, where: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Share of pixels with a step to a neighbour, per square cell.
+
+    Parameters
+    ----------
+    view : ndarray of uint8, shape (rows, columns)
+    step : int
+        Gray levels that make a step, at least 1.
+    cell : int
+        16 or 32 pixels.
+    known : sequence of Box
+        Steps in these do not count.
+    down : bool
+        Steps from the row above, else from the column to the left.
+    where : ndarray of bool, shape (rows / cell, columns / cell), rounded up, or None
+        The cells that are asked for; others may come out as 0.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows / cell, columns / cell), rounded up
+    """
+    rows, columns = view.shape
+    shares = np.zeros((-(-rows // cell), -(-columns // cell)), np.float32)
+    # In strips that stay in the processor's cache.
+    marked = np.empty((_STRIP, shares.shape[1] * cell), np.uint8)
+    for top in range(0, rows, _STRIP):
+        at = slice(top // cell, -(-min(top + _STRIP, rows) // cell))
+        used = np.flatnonzero(where[at].any(axis=0)) if where is not None else np.arange(shares.shape[1])
+        if not len(used):
+            continue
+        left, right, bottom = int(used[0]) * cell, min((int(used[-1]) + 1) * cell, columns), min(top + _STRIP, rows)
+        y, x = max(top, 1) if down else top, left if down else max(left, 1)
+        strip = marked[: (at.stop - at.start) * cell, : (int(used[-1] - used[0]) + 1) * cell]
+        strip[: y - top], strip[bottom - top :], strip[:, : x - left], strip[:, right - left :] = 0, 0, 0, 0
+        if y < bottom and x < right:
+            before = view[y - 1 : bottom - 1, x:right] if down else view[y:bottom, x - 1 : right - 1]
+            edges = cv2.absdiff(view[y:bottom, x:right], before, dst=strip[y - top : bottom - top, x - left : right - left])
+            cv2.threshold(edges, step - 1, MARK, cv2.THRESH_BINARY, dst=edges)
+        for box in known:
+            strip[max(box.y0 - top, 0) : max(box.y1 - top, 0), max(box.x0 - left, 0) : max(box.x1 - left, 0)] = 0
+        shares[at, int(used[0]) : int(used[-1]) + 1] = cell_shares(strip, cell)
+    return shares
 
 
 def busy_parts(busy: NDArray[np.bool_], largest: int, gap: int = 2) -> list[Box]:

@@ -11,25 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from radanon_node.markers.second_look import SURE
 from radanon_node.markers.text import TextDetector, whole_detections
-from radanon_node.markers.text_boxes import BLOCK, MARK, busy_parts, cell_shares
+from radanon_node.markers.text_boxes import BLOCK, busy_parts, step_shares
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind
 
 _STEP = 20
 """Gray levels between neighbours that make a step."""
-_DENSITY = 0.05
-"""Share of a block's pixels with a step: letters have 0.08 to 0.3, a straight collimation edge 0.03."""
-_LEFT = 0.02
-"""The same beside a line that was found: the edge of a letter that its box leaves out is enough."""
-_STROKE = 0.01
-"""The same beside a box that the marker detector is sure of, in either direction: a stroke without serifs is enough."""
-_SURE = 0.5
-"""Confidence of a marker box of print that is believed to hold it all but for what `_STROKE` shows."""
+
+
+class _Steps(NamedTuple):
+    """What makes a block crisp: that share of its pixels with a step, in both directions (a straight edge has one) or in either."""
+
+    share: float
+    both: bool
+
+
+_PRINT = _Steps(0.05, True)
+"""Letters have 0.08 to 0.3, a straight collimation edge 0.03."""
+_LEFT = _Steps(0.02, True)
+"""Beside a line that was found: the edge of a letter that its box leaves out is enough."""
+_STROKE = _Steps(0.01, False)
+"""Beside a box that the marker detector is sure of: a stroke without serifs is enough."""
 _LARGEST_PART = 32  # blocks
 _SHRINKS, _LEAST_SIDE = (4, 2), 600  # sizes looked at first, while the film's long side is still so many pixels
 _LEAST_LINE = 20  # pixels of a line's box at the size looked at; smaller ones are found and read more surely at the next
@@ -55,41 +64,28 @@ def crisp_blocks(view: GrayFrame) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (ceil(rows / 32), ceil(columns / 32))
     """
-    return _grown(_crisp(view, _DENSITY))
+    return _grown(_crisp(view, _PRINT))
 
 
 def _grown(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
 
 
-def _crisp(view: GrayFrame, density: float, known: Sequence[Box] = (), both: bool = True) -> NDArray[np.bool_]:
-    """Blocks with such a share of steps, in both directions or in either, outside the boxes that are known."""
-    rows, columns = view.shape
-    shape = (-(-rows // BLOCK), -(-columns // BLOCK))
-    crisp = _dense(view, BLOCK, shape, density, known, both)
-    if min(rows, columns) >= 2 * BLOCK:
-        known = [Box(box.x0 // 2, box.y0 // 2, -(-box.x1 // 2), -(-box.y1 // 2)) for box in known]
-        crisp |= _dense(_halved(view), BLOCK // 2, shape, density, known, both)
+def _crisp(view: GrayFrame, sought: _Steps, known: Sequence[Box] = ()) -> NDArray[np.bool_]:
+    """Blocks with such steps outside the boxes that are known."""
+    crisp = _dense(view, BLOCK, sought, known)
+    if min(view.shape) >= 2 * BLOCK:
+        halves = [Box(box.x0 // 2, box.y0 // 2, -(-box.x1 // 2), -(-box.y1 // 2)) for box in known]
+        soft = _dense(_halved(view), BLOCK // 2, sought, halves)
+        crisp[: soft.shape[0], : soft.shape[1]] |= soft
     return crisp
 
 
-def _dense(
-    view: GrayFrame, cell: int, shape: tuple[int, int], density: float, known: Sequence[Box], both: bool
-) -> NDArray[np.bool_]:
-    steps = np.empty((shape[0] * cell, shape[1] * cell), np.uint8)
-    rows, columns = min(view.shape[0], steps.shape[0]), min(view.shape[1], steps.shape[1])
-    part = view[:rows, :columns]
-    # A straight edge has steps in one direction only, characters have both.
-    crisp = np.full(shape, both)
-    for own, other, at in ((part[:, 1:], part[:, :-1], np.s_[:rows, 1:columns]), (part[1:], part[:-1], np.s_[1:rows, :columns])):
-        steps[: at[0].start or 0], steps[rows:], steps[:, : at[1].start or 0], steps[:, columns:] = 0, 0, 0, 0
-        edges = cv2.absdiff(own, other, dst=steps[at])
-        cv2.threshold(edges, _STEP - 1, MARK, cv2.THRESH_BINARY, dst=edges)
-        for box in known:
-            steps[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)] = 0
-        dense = cell_shares(steps, cell) >= density
-        crisp = crisp & dense if both else crisp | dense
-    return crisp
+def _dense(view: GrayFrame, cell: int, sought: _Steps, known: Sequence[Box]) -> NDArray[np.bool_]:
+    across = step_shares(view, _STEP, cell, known) >= sought.share
+    if sought.both:
+        return across & (step_shares(view, _STEP, cell, known, down=True, where=across) >= sought.share)
+    return across | (step_shares(view, _STEP, cell, known, down=True) >= sought.share)
 
 
 def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequence[Detection]) -> list[Detection]:
@@ -127,13 +123,16 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
 
 
 def _sure_lines(markers: Sequence[Detection]) -> list[Box]:
-    """Boxes of print that the marker detector is sure of, but for those beside a side letter: which belongs to which is seen together."""
+    """Boxes of print that the marker detector is sure of: they hold it all but for what `_STROKE` shows.
+
+    Without those beside a side letter: which belongs to which is seen together.
+    """
     letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
     return [
         one.box
         for one in markers
         if one.kind is Kind.TEXT
-        and one.confidence >= _SURE
+        and one.confidence >= SURE
         and not any(one.box.grown(min(one.box.width, one.box.height)).intersection(letter).area for letter in letters)
     ]
 
@@ -144,7 +143,7 @@ def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) ->
     for part in busy_parts(blocks, _LARGEST_PART):
         window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
         here = [box for box in known if min(box.intersection(window).width, box.intersection(window).height) > 0]
-        left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, here, _STROKE, False) if here else True
+        left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, here, _STROKE) if here else True
     return _grown(left) & blocks
 
 
@@ -176,14 +175,14 @@ def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) 
     return whole_detections(found, looks)
 
 
-def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box], least: float = _LEFT, both: bool = True) -> NDArray[np.bool_]:
+def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box], sought: _Steps = _LEFT) -> NDArray[np.bool_]:
     """Blocks of a window where something crisp stands that no line covers; with all of the lines that it stands beside.
 
     A letter beside a line belongs to it: both are looked at again, together.
     """
     here = [Box(one.x0 - window.x0, one.y0 - window.y0, one.x1 - window.x0, one.y1 - window.y0) for one in lines]
     part = view[window.y0 : window.y1, window.x0 : window.x1]
-    left = _crisp(part, least if lines else _DENSITY, [box.grown(_RIM) for box in here], both)
+    left = _crisp(part, sought if lines else _PRINT, [box.grown(_RIM) for box in here])
     for box in here if left.any() else ():
         if left[_blocks_of(box.grown(min(box.width, box.height)))].any():
             left[_blocks_of(box)] = True

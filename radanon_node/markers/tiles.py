@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.geometry import Placement
-from radanon_node.markers.text_boxes import MARK, cell_shares
+from radanon_node.markers.text_boxes import step_shares
 from radanon_node.pipeline.types import Box, GrayFrame
 
 _CELL = 32
@@ -23,7 +23,7 @@ _BUDGET = 6 * _LARGEST * _LARGEST
 
 
 def sharp_cells(frame: GrayFrame, known: Sequence[Box] = ()) -> NDArray[np.float32]:
-    """Share of pixels with a steep step to the right neighbour, per cell of 32 x 32 pixels.
+    """Share of pixels with a steep step to the left neighbour, per cell of 32 x 32 pixels.
 
     Parameters
     ----------
@@ -35,14 +35,7 @@ def sharp_cells(frame: GrayFrame, known: Sequence[Box] = ()) -> NDArray[np.float
     -------
     ndarray of float32, shape (rows / 32, columns / 32), rounded up
     """
-    rows, columns = (-(-side // _CELL) for side in frame.shape)
-    steps = np.zeros((rows * _CELL, columns * _CELL), np.uint8)
-    inside = steps[: frame.shape[0], 1 : frame.shape[1]]
-    cv2.absdiff(frame[:, 1:], frame[:, :-1], dst=inside)
-    cv2.threshold(inside, _STEP - 1, MARK, cv2.THRESH_BINARY, dst=inside)
-    for box in known:
-        steps[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)] = 0
-    return cell_shares(steps, _CELL)
+    return step_shares(frame, _STEP, _CELL, known)
 
 
 def tiles_of(frame: GrayFrame, long_side: int, stride: int, known: Sequence[Box] = ()) -> list[Placement]:
