@@ -7,17 +7,20 @@ kernel's memory killer) costs the file it worked on, not the run: its files are 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from radanon_node.errors import HoldInstance, Reason
+from radanon_node.errors import ConfigError, HoldInstance, Reason, StorageError
+from radanon_node.inputs import HIDDEN, masked, masked_unread, printable, read_input
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import load_key
 from radanon_node.ledger.spool import Spool
@@ -42,8 +45,10 @@ class FileOutcome:
         Position in the sorted list of inputs.
     source : Path
         The input file.
+    relative : str
+        Its path relative to the input.
     shown : str
-        Its path relative to the input as the report shows it: parts that hold an identifier of the patient are masked.
+        The same as the report shows it: parts that hold an identifier of the patient are masked. Empty while nobody knows.
     outcome : str
         ``released``, ``duplicate`` (same content as another input) or ``quarantined``.
     reason, detail : str
@@ -57,6 +62,7 @@ class FileOutcome:
 
     number: int
     source: Path
+    relative: str
     shown: str
     outcome: str
     reason: str = ""
@@ -84,19 +90,6 @@ class Placed:
 
     digests: dict[str, str] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
-
-
-def list_inputs(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Every regular file below `paths`, sorted, each with its path relative to the given one."""
-    found: list[tuple[Path, str]] = []
-    for path in paths:
-        if path.is_dir():
-            for folder, names, files in os.walk(path):
-                names.sort()
-                found += [((Path(folder) / name), str((Path(folder) / name).relative_to(path))) for name in sorted(files)]
-        else:
-            found.append((path, path.name))
-    return found
 
 
 def anonymize(
@@ -128,8 +121,21 @@ def anonymize(
     """
     load_key(config.node.key_path, create=True)
     partial = out / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o700)
+    with _alone_in(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, mode=0o700)
+        return _anonymize(inputs, out, partial, config, policy, processes, progress)
+
+
+def _anonymize(
+    inputs: Sequence[tuple[Path, str]],
+    out: Path,
+    partial: Path,
+    config: Config,
+    policy: Policy,
+    processes: int,
+    progress: Callable[[FileOutcome], None],
+) -> list[FileOutcome]:
     jobs = [Job(number, path, relative) for number, (path, relative) in enumerate(inputs)]
     outcomes: dict[int, FileOutcome] = {}
     placed = Placed()
@@ -140,7 +146,55 @@ def anonymize(
             progress(settled)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return [outcomes[number] for number in sorted(outcomes)]
+    return _with_paths([outcomes[number] for number in sorted(outcomes)])
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Holds the output folder for this run: a second one at the same time would take away what the first is about to move.
+
+    Raises
+    ------
+    ConfigError
+        Another run is writing there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"--out: another run is writing to {out}") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(folder)
+
+
+def _with_paths(outcomes: Sequence[FileOutcome]) -> list[FileOutcome]:
+    """Outcomes with the paths of the report: a folder that one file's patient is hidden in is hidden for all, also for files that nothing
+    could read.
+    """
+    folders: dict[str, str] = {}
+    for outcome in outcomes:
+        for folder, shown in zip(_folders(outcome.relative), outcome.shown.split("/") if outcome.shown else [], strict=False):
+            if folders.get(folder) != HIDDEN:
+                folders[folder] = shown
+    found = []
+    for outcome in outcomes:
+        if outcome.shown:
+            shown = "/".join([*map(folders.__getitem__, _folders(outcome.relative)), outcome.shown.rsplit("/", 1)[-1]])
+        else:
+            shown = masked_unread(outcome.relative, folders)
+        found.append(replace(outcome, shown=printable(shown)))
+    return found
+
+
+def _folders(relative: str) -> list[str]:
+    """The folders a file lies in, the outermost first, each as a path."""
+    parts = relative.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _run(jobs: Sequence[Job], config: Config, policy: Policy, partial: Path, processes: int) -> Iterator[FileOutcome]:
@@ -180,7 +234,11 @@ def _alone(batch: Sequence[Job], config: Config, policy: Policy, partial: Path) 
             try:
                 yield from pool.submit(_clean_files, [job]).result()
             except BrokenProcessPool:
-                yield FileOutcome(job.number, job.source, job.relative, "quarantined", Reason.WORKER_KILLED, "the process cleaning it died")
+                yield _unread(job, Reason.WORKER_KILLED, "the process cleaning it died")
+
+
+def _unread(job: Job, reason: Reason, detail: str) -> FileOutcome:
+    return FileOutcome(job.number, job.source, job.relative, "", "quarantined", reason, detail)
 
 
 def _pool(config: Config, policy: Policy, partial: Path, processes: int, threads: int) -> ProcessPoolExecutor:
@@ -208,32 +266,33 @@ def _clean_files(jobs: Sequence[Job]) -> list[FileOutcome]:
     received: list[tuple[Job, Received]] = []
     for job in jobs:
         try:
-            received.append((job, Received(job.source.read_bytes(), job.relative)))
+            received.append((job, Received(read_input(job.source), job.relative)))
         except OSError as error:
-            detail = f"the file cannot be read: {error.strerror}"
-            outcomes[job.number] = FileOutcome(job.number, job.source, job.relative, "quarantined", Reason.NOT_DICOM, detail)
+            outcomes[job.number] = _unread(job, Reason.NOT_DICOM, f"the file cannot be read: {error.strerror}")
+        except MemoryError:
+            outcomes[job.number] = _unread(job, Reason.PIXEL_LIMIT, "not enough memory for this file")
     results = clean_batch([item for _, item in received], _policy, _tools)
     for (job, item), result in zip(received, results, strict=True):
-        shown = _mask_path(job.relative, item)
+        outcome = FileOutcome(job.number, job.source, job.relative, _shown(job.relative, item), "quarantined")
         if isinstance(result, Released):
             path = _partial / f"{job.number}.dcm"
-            path.write_bytes(result.encoded)
+            try:
+                path.write_bytes(result.encoded)
+            except OSError as error:
+                raise StorageError(f"the output folder cannot be written: {error.strerror}") from error
             target = "/".join((*result.folder, f"{result.sop_instance_uid}.dcm"))
-            outcomes[job.number] = FileOutcome(
-                job.number, job.source, shown, "released", partial=path, target=target, receipt=result.receipt
-            )
+            outcomes[job.number] = replace(outcome, outcome="released", partial=path, target=target, receipt=result.receipt)
         else:
-            outcomes[job.number] = FileOutcome(job.number, job.source, shown, "quarantined", result.reason, result.detail)
+            outcomes[job.number] = replace(outcome, reason=result.reason, detail=result.detail)
     return [outcomes[job.number] for job in jobs]
 
 
-def _mask_path(relative: str, received: Received) -> str:
-    """The path with every part masked that holds an identifier of this patient: reports travel with the clean data (law 5)."""
+def _shown(relative: str, received: Received) -> str:
+    """The path without this patient's identifiers; empty if the file does not say whose it is."""
     try:
-        identifiers = collect(read_instance(received.data).dataset)
+        return masked(relative, collect(read_instance(received.data).dataset))
     except HoldInstance:
-        return relative
-    return "/".join("[identity]" if identifiers.matches(Path(part).stem.replace("_", " ")) else part for part in relative.split("/"))
+        return ""
 
 
 def _place(outcome: FileOutcome, out: Path, placed: Placed) -> FileOutcome:
@@ -247,7 +306,9 @@ def _place(outcome: FileOutcome, out: Path, placed: Placed) -> FileOutcome:
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = outcome.receipt["input"]["digest"] if outcome.receipt else ""
     try:
-        os.link(outcome.partial, target)  # unlike a rename it never overwrites
+        if target.exists():
+            raise FileExistsError
+        outcome.partial.rename(target)  # nobody else moves files here: `_alone_in`
     except FileExistsError:
         known = placed.digests.get(outcome.target)
         same = known == digest if known is not None else target.read_bytes() == outcome.partial.read_bytes()
@@ -255,7 +316,6 @@ def _place(outcome: FileOutcome, out: Path, placed: Placed) -> FileOutcome:
             return _held(outcome, Reason.UID_CONFLICT, "the same SOP Instance UID with other content is in the output already")
         outcome.partial.unlink()
         return replace(outcome, outcome="duplicate", partial=None)
-    outcome.partial.unlink()
     placed.digests[outcome.target] = digest
     return replace(outcome, partial=None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +107,48 @@ def test_a_name_known_from_one_file_is_hunted_in_the_others(tmp_path: Path) -> N
     assert code == 0, errors
     kept = {str(pydicom.dcmread(path).StudyComments) for path in (tmp_path / "out").rglob("*.dcm")}
     assert kept == {"knee of"}
+
+
+def test_odd_trees_are_cleaned_to_the_end_and_their_report_names_nobody(config: Path, tmp_path: Path) -> None:
+    """Links, pipes, names that are no text, a file larger than memory, files that are no DICOM in a folder named after somebody."""
+    (source, *_) = originals(write_study(tmp_path / "elsewhere", 1, seed=11))
+    tree = tmp_path / "in"
+    family = str(source.PatientName).split("^")[0]
+    (tree / family).mkdir(parents=True)
+    (tree / family / f"{family}.txt").write_text("a letter")
+    (tree / "link").symlink_to(tmp_path / "elsewhere")
+    (tree / "loop").symlink_to(".")
+    os.mkfifo(tree / "pipe")
+    with (tree / "huge.zip").open("wb") as file:
+        file.truncate(2**40)
+    (odd,) = write_study(tmp_path / "odd", 1, seed=12)
+    odd.rename(os.fsdecode(os.fsencode(tree) + b"/line\nend \xff.dcm"))
+    (bare,) = write_study(tmp_path / "bare", 1, seed=13)
+    (tree / "bare.dcm").write_bytes(bare.read_bytes()[132:])
+    code, report, errors = anonymize(config, str(tree), "--out", str(tmp_path / "out"))
+    assert code == 3 and "Traceback" not in errors
+    assert report["counts"] == {"quarantined": 3, "released": 3}
+    assert {item["path"] for item in report["files"]} == {
+        "[not shown]/[not shown].txt", "bare.dcm", "[not shown].zip", "line\\nend \\udcff.dcm", "link/11-1.dcm", "pipe"}
+    assert family.encode() not in (tmp_path / "out" / "report.json").read_bytes()
+    assert len(errors.splitlines()) == 3
+
+
+def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(config: Path, tmp_path: Path) -> None:
+    write_study(tmp_path / "in", 1, seed=14)
+    (tmp_path / "out").mkdir()
+    folder = os.open(tmp_path / "out", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        code, _, errors = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+        assert (code, len(errors.splitlines())) == (2, 1) and "another run is writing" in errors
+    finally:
+        os.close(folder)
+    assert anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))[0] == 0
+
+
+def test_an_output_that_is_no_folder_is_told_in_one_line(config: Path, tmp_path: Path) -> None:
+    write_study(tmp_path / "in", 1, seed=15)
+    (tmp_path / "out").write_text("a file")
+    code, _, errors = anonymize(config, str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert code != 0 and len(errors.splitlines()) == 1 and "out" in errors

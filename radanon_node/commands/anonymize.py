@@ -18,6 +18,7 @@ import radanon_node
 from radanon_node import folder, logs
 from radanon_node.commands.common import add_config_argument, load_config, print_json, profile_name, warn
 from radanon_node.errors import EXIT_OK, EXIT_QUARANTINED, ConfigError
+from radanon_node.inputs import list_inputs, printable
 from radanon_node.pipeline.tools import Policy
 
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if inside:
         raise ConfigError(f"--out: {out} lies inside the input {inside[0]}; the next run would clean its own output")
     logs.configure(config.node.log_format, "error", sys.stderr)
-    inputs = folder.list_inputs(args.paths)
+    inputs = list_inputs(args.paths, out)
     if not inputs:
         raise ConfigError("PATH: no files there")
     begun = time.time()
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for outcome in outcomes:
         if outcome.outcome == "quarantined":
-            warn(f"quarantined: {outcome.source}: {outcome.reason}" + (f": {outcome.detail}" if outcome.detail else ""))
+            warn(f"quarantined: {printable(outcome.source)}: {outcome.reason}" + (f": {outcome.detail}" if outcome.detail else ""))
     if args.json:
         print_json(report)
     else:

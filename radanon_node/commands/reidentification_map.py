@@ -11,9 +11,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from radanon_node import folder
 from radanon_node.commands.common import add_config_argument, load_config, print_json, profile_name, warn
 from radanon_node.errors import EXIT_OK, EXIT_QUARANTINED, ConfigError, HoldInstance
+from radanon_node.inputs import list_inputs, printable, read_input
 from radanon_node.ledger.seal import load_key
 from radanon_node.pixels.instance import read_instance
 from radanon_node.store import open_store
@@ -56,11 +56,11 @@ def _export(args: argparse.Namespace) -> int:
     profile = config.profiles[name]
     patients: dict[PatientKey, set[str]] = {}
     skipped = 0
-    for path, relative in folder.list_inputs(args.paths):
+    for path, relative in list_inputs(args.paths):
         try:
-            dataset = read_instance(path.read_bytes()).dataset
-        except HoldInstance as hold:
-            warn(f"left out: {relative}: {hold.reason}")
+            dataset = read_instance(read_input(path)).dataset
+        except (HoldInstance, OSError) as error:
+            warn(f"left out: {printable(relative)}: {error.reason if isinstance(error, HoldInstance) else error.strerror}")
             skipped += 1
             continue
         uids = patients.setdefault(patient_key(dataset), set())

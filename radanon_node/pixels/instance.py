@@ -36,6 +36,7 @@ MAX_INFLATED = 2**31
 MAPPED_FROM = 2**28
 """Encoded files from this size on do not stay in memory: a long multi-frame passes in constant memory."""
 
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _SOP_CLASS, _SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
 
 
@@ -116,6 +117,8 @@ def read_instance(data: Buffer) -> Instance:
     left at the end or a truncated last element are verdicts and not guessed away.
     """
     meta, start, notes = _read_meta(data)
+    if meta.get(0x00020002) == _DIRECTORY:
+        raise HoldInstance(Reason.NOT_DICOM, "a DICOMDIR: an index of files, no instance")
     syntax = transfer_syntax(meta[0x00020010]) if 0x00020010 in meta else _guess_syntax(data, start)
     if syntax.deflated:
         data, start = _inflate(data, start), 0
