@@ -2,7 +2,8 @@
 
 ``import pydicom`` imports every decoder that is installed, and ``requests`` for pydicom's test files; ``import structlog`` imports rich for
 tracebacks it is not asked for here. All of them are optional to their importers. Only processes that open pictures need decoders
-(this package's own are called by `pixels`, pydicom's by `network.transcode`); the others say at their start what they leave out.
+(this package's own are called by `pixels`, pydicom's by the process of `network.transcode`); the others say at their start what they
+leave out.
 """
 
 from __future__ import annotations

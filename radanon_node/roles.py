@@ -49,7 +49,8 @@ def worker_main(owner: str, config: Config, wake: Wakeups) -> None:
 
 
 def sender_main(share: Share, bell: Bell, owner: str, config: Config, wake: Wakeups) -> None:
-    """A process that sends its share; `bell` wakes it. It may have to transcode, and keeps pydicom's decoders."""
+    """A process that sends its share; `bell` wakes it. What has to be transcoded is, in a process of its own (`network.transcoder`)."""
+    leave_out(*DECODERS, *GDCM)
     from radanon_node.network.sender import Sender
     from radanon_node.store import open_store
 

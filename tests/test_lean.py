@@ -106,7 +106,6 @@ def test_each_role_loads_what_it_needs_and_no_more(node: NodeProcess, tmp_path: 
     first = psutil.Process(node.process.pid)
     roles = {child.name(): mapped(child.pid) for child in first.children() if "resource_tracker" not in " ".join(child.cmdline())}
     assert mapped(first.pid) == set()
-    assert roles["acceptor-1"] == roles["acceptor-2"] == roles["web"] == set()
-    assert roles["sender"] == {*CODECS, "gdcm", "imaging"}, "for transcoding"
+    assert roles["acceptor-1"] == roles["acceptor-2"] == roles["web"] == roles["sender"] == set()
     assert {*CODECS, "cv2", "onnxruntime"} <= roles["worker-1"], "before the first film"
     assert "gdcm" not in roles["worker-1"]

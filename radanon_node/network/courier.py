@@ -17,7 +17,7 @@ from radanon_node.network.folder import FolderStore
 from radanon_node.network.request_pdus import MAX_CONTEXTS, Offer
 from radanon_node.network.scu import Association, EventHandler
 from radanon_node.network.tls import client_context
-from radanon_node.network.transcode import TARGETS, UNCOMPRESSED, transcode
+from radanon_node.network.transcoder import TARGETS, UNCOMPRESSED, Transcoder
 from radanon_node.pipeline.released import Released
 from radanon_node.settings import DestinationSettings
 
@@ -117,6 +117,7 @@ class NetworkCourier:
             raise ConfigError(f"transfer_syntaxes: nothing can be transcoded to {', '.join(unknown)}; possible: {possible}")
         self._tls: ssl.SSLContext | None = client_context(settings.tls) if settings.tls is not None else None
         self._on_event = on_event
+        self._transcoder = Transcoder()
         self._association: Association | None = None
         self._opening: Association | None = None
         self._offered: set[tuple[str, str]] = set()
@@ -138,7 +139,7 @@ class NetworkCourier:
         if association is None:
             raise Unreachable("no association")
         syntax = self._choose(association, released)
-        encoded = released.encoded if syntax == released.transfer_syntax_uid else transcode(released, syntax)
+        encoded = released.encoded if syntax == released.transfer_syntax_uid else self._transcoder.transcode(released, syntax)
         with memoryview(encoded) as view:
             start = dataset_offset(view)
             if not start:
@@ -183,10 +184,9 @@ class NetworkCourier:
             self._drop()
 
     def rest(self) -> None:
-        """Release the association."""
-        if self._association is not None:
-            self._association.release()
-            self._association = None
+        """Release the association, and end the process that transcodes."""
+        self._release()
+        self._transcoder.close()
 
     def abandon(self) -> None:
         """Close the connection without a word: what state it is in is not known."""
@@ -204,7 +204,7 @@ class NetworkCourier:
         association = self._association
         if association is not None and needed <= self._offered and association.listen(0.0):
             return
-        self.rest()
+        self._release()
         wanted = _with_fallbacks(needed, self._fallbacks)
         # What was needed before is likely to be needed again: offering it too saves the next change of association.
         before = self._offered - wanted
@@ -234,6 +234,11 @@ class NetworkCourier:
                 return syntax
         names = ", ".join(UID(uid).name for uid in dict.fromkeys((released.transfer_syntax_uid, *self._fallbacks)))
         raise DeliveryFailed(f"no presentation context accepted for {UID(released.sop_class_uid).name} in {names}")
+
+    def _release(self) -> None:
+        if self._association is not None:
+            self._association.release()
+            self._association = None
 
     def _drop(self) -> None:
         association, self._association = self._association, None

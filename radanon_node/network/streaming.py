@@ -138,14 +138,17 @@ class MessageReader:
             raise
         finally:
             self.idle = False
+            self._stream.deadline = None
 
     def _next_pdu(self) -> bool:
         """Read the header of the next P-DATA-TF; False if it is a release request instead."""
+        self._stream.deadline = None
         kind, length = self._stream.header()
         if kind == P_DATA_TF:
             if length > MAX_PDU:
                 raise AssociationEnded("invalid_pdu", abort=INVALID_PARAMETER)
             self._left = length
+            self._stream.limit_pdu()
             return True
         if kind not in KNOWN_PDUS:
             raise AssociationEnded("invalid_pdu", abort=UNRECOGNIZED_PDU)

@@ -2,6 +2,8 @@
 
 Lossless: stored pixel values stay what a reader of the original would decode, and all else stays equal. As the verifier has not seen
 these bytes, they are read back and compared with the verified instance before they may be sent.
+
+Run as a script this module is the process of `transcoder.Transcoder`.
 """
 
 from __future__ import annotations
@@ -21,15 +23,10 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
 from radanon_node.errors import DeliveryFailed
+from radanon_node.helper import channel, exactly, reply
 from radanon_node.network.contexts import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
-from radanon_node.pipeline.released import Released
+from radanon_node.network.transcoder import ANSWER, DONE, FAILED, REQUEST, TARGETS
 from radanon_node.pipeline.types import Buffer
-
-UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE)
-_JPEG_LS, _JPEG_2000, _RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
-_DEFLATE = "1.2.840.10008.1.2.1.99"
-TARGETS = frozenset({*UNCOMPRESSED, _DEFLATE, _JPEG_LS, _JPEG_2000, _RLE})
-"""What an instance can be turned into without loss."""
 
 # Lossy JPEG stores colour as YBR; decoded it is RGB. In the others the stored samples are what Photometric Interpretation says.
 _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -43,13 +40,15 @@ _CODEC_ERRORS = (ArithmeticError, AttributeError, InvalidDicomError, LookupError
                  struct.error, zlib.error)
 
 
-def transcode(released: Released, target: str) -> bytes:
-    """The instance in another transfer syntax, as a Part 10 file.
+def transcode(data: Buffer, source: str, target: str) -> bytes:
+    """An instance in another transfer syntax, as a Part 10 file.
 
     Parameters
     ----------
-    released : Released
-        Any transfer syntax that can be decoded; not video.
+    data : Buffer
+        A verified instance, as a Part 10 file.
+    source : str
+        Its transfer syntax: any that can be decoded; not video.
     target : str
         One of `TARGETS`.
 
@@ -63,17 +62,16 @@ def transcode(released: Released, target: str) -> bytes:
     DeliveryFailed
         It cannot be transcoded, or does not read back equal.
     """
-    source = released.transfer_syntax_uid
     if target not in TARGETS:
         raise DeliveryFailed(f"cannot transcode to {UID(target).name}")
     if source.startswith(_MOVING_PICTURES) and source not in _NATIVE:
         raise DeliveryFailed("video cannot be transcoded, and the destination does not take its transfer syntax")
     try:
         buffer = BytesIO()
-        dcmwrite(buffer, _converted(_read(released.encoded), source, target), implicit_vr=target == IMPLICIT_LE, little_endian=True,
+        dcmwrite(buffer, _converted(_read(data), source, target), implicit_vr=target == IMPLICIT_LE, little_endian=True,
                  force_encoding=True)
         encoded = buffer.getvalue()
-        difference = _difference(_read(released.encoded), _read(encoded), rgb=source in _LOSSY_JPEG)
+        difference = _difference(_read(data), _read(encoded), rgb=source in _LOSSY_JPEG)
     except _CODEC_ERRORS as error:
         # The library's text may carry values of the data set: only its kind is told.
         raise DeliveryFailed(f"cannot transcode from {UID(source).name} to {UID(target).name} ({type(error).__name__})") from error
@@ -124,3 +122,20 @@ def _difference(before: FileDataset, after: FileDataset, rgb: bool) -> str:
         write_dataset(buffer, dataset)
         written.append(buffer.getvalue())
     return "" if written[0] == written[1] else "attributes"
+
+
+def serve() -> None:
+    """The process: answer requests until there are no more."""
+    requests, replies = channel()
+    while True:
+        source, target, length = REQUEST.unpack(exactly(requests, REQUEST.size))
+        data = exactly(requests, length)
+        try:
+            outcome, body = DONE, transcode(data, source.rstrip(b"\0").decode(), target.rstrip(b"\0").decode())
+        except DeliveryFailed as failed:
+            outcome, body = FAILED, str(failed).encode()
+        reply(replies, ANSWER.pack(outcome, len(body)), body)
+
+
+if __name__ == "__main__":
+    serve()

@@ -19,6 +19,9 @@ MAX_PDU = 131072
 # Source and reason of an A-ABORT, PS3.8 Table 9-26. (0, 0) is the service user's, which has no reasons.
 UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER, BY_USER = (2, 1), (2, 2), (2, 6), (0, 0)
 
+PDU_TIMEOUTS = 10
+"""A P-DATA-TF has to be whole within that many times the limit of silence: a peer that trickles would keep its place for ever."""
+
 _BUFFER = 262144
 _RELEASE_RP = bytes.fromhex("0600 00000004 00000000")
 _LINGER_CHUNK = 65536
@@ -34,7 +37,7 @@ class PduStream:
     timeout : float
         Seconds of silence after which a wait ends with ``AssociationEnded("idle")``.
     deadline : float or None
-        On the monotonic clock: a limit for everything until it is set to None (ARTIM, PS3.8 9.1.5).
+        On the monotonic clock: a limit for everything until it is set to None (ARTIM, PS3.8 9.1.5; `limit_pdu`).
     """
 
     def __init__(self, sock: socket.socket, timeout: float, deadline: float | None = None) -> None:
@@ -49,6 +52,10 @@ class PduStream:
         if self._quick:
             with suppress(OSError):  # the peer may be gone already: the first read will tell
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def limit_pdu(self) -> None:
+        """From now on the rest of one PDU is waited for, however it comes."""
+        self.deadline = time.monotonic() + PDU_TIMEOUTS * self._timeout
 
     def header(self) -> tuple[int, int]:
         """Type and length of the next PDU; ``connection_lost`` if the peer is gone."""

@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from radanon_node.errors import ConfigError, DiskLow, LedgerUnavailable
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import Arrival
+from radanon_node.network import upper_layer
 from radanon_node.network.listener import Listener
 from tests.network.kit import (
     CT,
@@ -207,6 +208,34 @@ def test_a_silent_association_is_aborted_and_its_half_instance_forgotten(tmp_pat
         assert peer.recv()[0] == 0
         assert node.items() == []
         assert node.files() == []
+
+
+def test_an_association_whose_pdu_trickles_in_for_ever_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the PDU does not: 32 such peers would lock every other sender out."""
+    monkeypatch.setattr(upper_layer, "PDU_TIMEOUTS", 2)
+    with running(make_config(tmp_path, {"network_timeout": "500ms", "max_associations": 1})) as node, Peer(node.port) as peer:
+        peer.associate()
+        peer.send(pdu((1, 3, store_command(CT, "1.2.3"))))
+        done = threading.Event()
+
+        def trickle() -> None:
+            for byte in pdu((1, 0, bytes(1000))):
+                with suppress(OSError):
+                    peer.send(bytes([byte]))
+                if done.wait(0.1):
+                    return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        assert peer.recv()[0] == 7
+        done.set()
+        thread.join()
+        assert peer.recv()[0] == 0  # closed: its place is free
+        instance = make_instance()
+        with Peer(node.port) as good:
+            good.associate()
+            assert good.store(encoded(instance), instance.SOPInstanceUID) == 0
+        assert len(node.items()) == 1
 
 
 @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x01\x00\x00\x00\x00\x04abcd",

@@ -24,15 +24,15 @@ from pydicom.uid import (
 )
 
 from radanon_node.errors import DeliveryFailed
-from radanon_node.network.transcode import TARGETS, transcode
-from tests.network.sending import part10, picture, released
+from radanon_node.network.transcode import transcode
+from radanon_node.network.transcoder import TARGETS
+from tests.network.sending import part10, picture
 
 LOSSLESS = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEG2000Lossless]
 
 
 def to(ds: Dataset, target: str) -> Dataset:
-    data = part10(ds)
-    return dcmread(BytesIO(transcode(released(data, ds), target)))
+    return dcmread(BytesIO(transcode(part10(ds), str(ds.file_meta.TransferSyntaxUID), target)))
 
 
 @settings(max_examples=25, deadline=None)
