@@ -85,6 +85,26 @@ def test_nothing_is_left_out_of_a_process_that_has_pydicom() -> None:
     assert dict(sys.modules) == before
 
 
+def test_workers_have_read_the_tables_before_the_first_instance(tmp_path: Path) -> None:
+    """A CT is cleaned without a further look into a table of the standard."""
+    (path,) = write_study(tmp_path, 1, seed=1)
+    loaded("""
+from pathlib import Path
+from radanon_node.pipeline import worker
+from radanon_node.pipeline.clean import clean_batch
+from radanon_node.pipeline.released import Released
+from radanon_node.pipeline.tools import Policy, Tools
+from radanon_node.pipeline.types import Received
+from radanon_node.settings_profile import ProfileSettings
+from radanon_node.tags import iods, tables
+worker._read_tables()
+def late(name):
+    raise AssertionError(f'{name} is read late')
+iods.read_csv = tables.read_csv = late
+(result,) = clean_batch([Received(Path(sys.argv[1]).read_bytes(), '1')], Policy('IN', 'p', ProfileSettings()), Tools(bytes(32)))
+assert isinstance(result, Released), result""", str(path))
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
     web = free_port()

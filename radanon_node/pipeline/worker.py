@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
 
 from radanon_node.bell import Signal
 from radanon_node.errors import ConfigError, HoldInstance
@@ -18,12 +20,16 @@ from radanon_node.ledger.seal import load_key
 from radanon_node.markers import ocr
 from radanon_node.pipeline.loop import Worker
 from radanon_node.pipeline.observer import Observer
+from radanon_node.pipeline.policy import policy_table
 from radanon_node.pipeline.released import Released
 from radanon_node.pipeline.tools import Policy, Tools
 from radanon_node.pipeline.types import Quarantined, Received
 from radanon_node.pixels.decoders import load_libraries
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file
+from radanon_node.tags.identifiers import collect
+from radanon_node.tags.iods import iod_types
+from radanon_node.tags.tables import method_meanings
 
 log = structlog.get_logger("radanon.worker")
 
@@ -77,7 +83,8 @@ def run_worker(config: Config, owner: str, stop: Signal, wake: Signal, released:
 
 
 def _load(config: Config, tools: Tools) -> None:
-    """Load what films need before the first one waits for it; what is missing is logged once, and each instance that needs it is held."""
+    """Load what instances need before the first one waits for it; what is missing is logged once, and what needs it is held."""
+    _read_tables()
     for what, load in (("models", tools.warm), ("decoders", load_libraries)):
         try:
             load()
@@ -88,6 +95,14 @@ def _load(config: Config, tools: Tools) -> None:
             ocr.reader()
         except HoldInstance as hold:
             log.error("not loaded: what needs it is quarantined", name="OCR", problems=[hold.detail])
+
+
+def _read_tables() -> None:
+    """Have the tables of the standard read that every instance is measured by: a quarter of a second."""
+    policy_table()
+    collect(Dataset())
+    iod_types(CTImageStorage)
+    method_meanings()
 
 
 def _threads(config: Config) -> int:

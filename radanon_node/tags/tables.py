@@ -99,7 +99,10 @@ class SafePrivate:
 def read_csv(name: str) -> Iterator[dict[str, str]]:
     """The rows of one of the package's data files."""
     text = resources.files("radanon_node.tags.data").joinpath(name).read_text(encoding="utf-8")
-    yield from csv.DictReader(text.splitlines())
+    lines = csv.reader(text.splitlines())
+    names = next(lines)
+    for line in lines:  # csv.DictReader does the same in twice the time
+        yield dict(zip(names, line, strict=True))
 
 
 def parse_tag(text: str) -> int:
