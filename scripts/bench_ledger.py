@@ -53,6 +53,18 @@ def fill(url: str, rows: int) -> None:
     engine.dispose()
 
 
+def halve(url: str, state: str) -> None:
+    """Bring every second open instance into quarantine, and its delivery into `state`."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE instances SET state = 'quarantined', due = NULL WHERE state = 'received' AND id % 4 = 1"))
+        connection.execute(text("UPDATE deliveries SET state = :state WHERE state <> 'delivered' AND id % 4 = 1"), {"state": state})
+    if engine.dialect.name == "postgresql":
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+    engine.dispose()
+
+
 def measure(name: str, act: Callable[[], object]) -> None:
     walls, used = [], []
     for _ in range(_RUNS):
@@ -79,6 +91,9 @@ def main() -> int:
         measure("admission of 8 instances", lambda: ledger.admit([
             Arrival(f"in/x{next(numbers)}", 1, "IN", "A", "1", f"1.2.{next(numbers)}", "2", 0.0, study="s") for _ in range(8)]))
         measure("status", ledger.status)
+        for state in ("sent", "failed"):
+            halve(url, state)
+            measure(f"status, half of what is open received and waiting, half quarantined and {state}", ledger.status)
         ledger.close()
         spool.close()
     return 0

@@ -6,7 +6,7 @@ the group's total, which the ledger keeps (tally.py). All of it must be of one m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Column, Connection, func, literal, select
@@ -16,7 +16,7 @@ FEW = 10_000
 
 
 def pair_counts(connection: Connection, first: Column[Any], second: Column[Any], condition: Any,
-                totals: Mapping[Any, int]) -> list[tuple[Any, Any, int]]:
+                totals: Mapping[Any, int], together: Collection[Any] = ()) -> list[tuple[Any, Any, int]]:
     """How many rows there are per pair of `first` and `second`.
 
     Parameters
@@ -28,6 +28,8 @@ def pair_counts(connection: Connection, first: Column[Any], second: Column[Any],
     condition : ClauseElement
     totals : mapping
         Value of first -> how many rows there are with it. One that cannot be right is not used.
+    together : collection
+        Values of second that the caller adds up anyway: large ones of a group are not told apart, their sum stands at one of them.
 
     Returns
     -------
@@ -46,14 +48,19 @@ def pair_counts(connection: Connection, first: Column[Any], second: Column[Any],
     for pair in pairs:
         some = select(literal(1)).where(condition, first == pair[0], second == pair[1])
         counts[pair] = int(connection.scalar(select(func.count()).select_from(some.limit(FEW + 1).subquery())) or 0)
-    spared: dict[Any, tuple[Any, Any]] = {}  # per group, the first pair that is large: it is not counted
-    for pair in [pair for pair, count in counts.items() if count > FEW]:
-        if spared.setdefault(pair[0], pair) != pair:
+    spared: dict[Any, list[tuple[Any, Any]]] = {}  # per group, what is large and not counted: one pair, or what may be taken together
+    for pair in sorted((pair for pair, count in counts.items() if count > FEW), key=lambda pair: pair[1] not in together):
+        those = spared.setdefault(pair[0], [])
+        if not those or (pair[1] in together and those[0][1] in together):
+            those.append(pair)
+        else:
             counts[pair] = _count(connection, condition, first == pair[0], second == pair[1])
-    for group, pair in spared.items():
-        rest = totals.get(group, 0) - sum(count for other, count in counts.items() if other[0] == group and other != pair)
-        counts[pair] = rest if rest > FEW else _count(connection, condition, first == pair[0], second == pair[1])
-    return [(*pair, counts[pair]) for pair in pairs]
+    for group, those in spared.items():
+        rest = totals.get(group, 0) - sum(count for pair, count in counts.items() if pair[0] == group and pair not in those)
+        for pair in those:
+            likely = rest > FEW * len(those)
+            counts[pair] = (rest if pair == those[0] else 0) if likely else _count(connection, condition, first == group, second == pair[1])
+    return [(*pair, counts[pair]) for pair in pairs if counts[pair]]
 
 
 def _count(connection: Connection, *conditions: Any) -> int:

@@ -36,6 +36,7 @@ from radanon_node.ledger.types import DeliveryState, State
 from radanon_node.ledger.work import Work
 
 _COMMITTED = {State.DELIVERED: "accepted", State.QUARANTINED: "failed", State.FAILED: "failed", State.DROPPED: "failed"}
+_WAITING = frozenset(DeliveryState) - {DeliveryState.FAILED}
 _CHUNK = 500
 
 
@@ -76,7 +77,7 @@ class Ledger(
                 states[state] += count
                 routes.setdefault(route, dict.fromkeys(map(str, State), 0))[state] = count
             for name, state, count in pair_counts(connection, deliveries.c.destination, deliveries.c.state, UNDELIVERED,
-                                                  known[ROWS + DELIVERIES] - known[DELIVERIES]):
+                                                  known[ROWS + DELIVERIES] - known[DELIVERIES], together=_WAITING):
                 place = places.setdefault(name, {"waiting": 0, "delivered": 0, "failed": 0, "up": True})
                 place["failed" if state == DeliveryState.FAILED else "waiting"] += count
             for route, count in known[DELIVERED_INSTANCES].items():
