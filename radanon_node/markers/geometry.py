@@ -124,15 +124,16 @@ def suppress(corners: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
     ndarray of int
         Indices kept, best first.
     """
-    areas = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0), axis=1)
+    x0, y0, x1, y1 = (np.ascontiguousarray(edge) for edge in corners.T)
+    areas = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
     left = np.arange(len(corners))
     kept: list[int] = []
     while left.size:
         best, left = left[0], left[1:]
         kept.append(int(best))
-        low = np.maximum(corners[best, :2], corners[left, :2])
-        high = np.minimum(corners[best, 2:], corners[left, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        wide = np.minimum(x1[best], x1[left]) - np.maximum(x0[best], x0[left])
+        high = np.minimum(y1[best], y1[left]) - np.maximum(y0[best], y0[left])
+        shared = np.maximum(wide, 0) * np.maximum(high, 0)
         union = areas[best] + areas[left] - shared
         left = left[shared <= overlap * np.maximum(union, 1e-9)]
     return np.array(kept, np.intp)
