@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import socket
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ from radanon_node.errors import ConfigError
 from radanon_node.settings import Config
 
 DEFAULT_CONFIG = Path("config.yaml")
+
+# pydantic's words for what YAML calls otherwise.
+_PLAIN = {
+    "tuple_type": "must be a list: [a, b], or lines that begin with `- `",
+    "dict_type": "must be a mapping: lines `name: value` below it",
+    "model_type": "must be a mapping: lines `name: value` below it",
+    "string_type": 'must be text; write numbers and words such as yes in quotes ("104")',
+    "missing": "is missing",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,7 +91,26 @@ def parse(raw: object, base: Path = Path(), name: str = "config") -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError([line for item in error.errors() for line in _lines(dict(item), name)]) from None
+    circles = [f"{name}: {line}" for line in _circles(config)]
+    if circles:
+        raise ConfigError(circles)
     return _anchored(config, base)
+
+
+def _circles(config: Config) -> Iterator[str]:
+    """Routes whose instances come back to them: each round would make new ones, without end."""
+    own = {"127.0.0.1", "::1", "localhost", config.listener.host, socket.gethostname()}
+    here = {name: found.ae_title for name, found in config.destinations.items() if found.host in own and found.port == config.listener.port}
+    leads = {route.ae_title: {here[name] for name in route.destinations if name in here} for route in config.routes}
+    for start in leads:
+        reached: set[str | None] = set()
+        waiting: list[str | None] = [start]
+        while waiting:
+            found = leads.get(waiting.pop() or "", set()) - reached
+            reached |= found
+            waiting += found
+        if start in reached:
+            yield f"routes: what comes to {start} goes to this node's own {start} again, without end"
 
 
 def _lines(item: dict[str, Any], name: str) -> list[str]:
@@ -91,7 +121,7 @@ def _lines(item: dict[str, Any], name: str) -> list[str]:
         near = difflib.get_close_matches(str(item["loc"][-1]), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return [f"{prefix}unknown key{hint} (allowed here: {', '.join(sorted(allowed))})"]
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = _PLAIN.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
     return [prefix + line for line in message.splitlines()]
 
 

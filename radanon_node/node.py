@@ -24,7 +24,6 @@ from radanon_node import logs
 from radanon_node.audit.forwarder import Forwarder
 from radanon_node.backup import clear_leftovers
 from radanon_node.bell import Bell, EchoBell
-from radanon_node.biometrics.weights import find_generator
 from radanon_node.child import Wakeups
 from radanon_node.children import Children, is_dead, owner_name
 from radanon_node.errors import ConfigError, StorageError, Unreachable, describe
@@ -33,7 +32,6 @@ from radanon_node.ledger.audit import ANCHOR
 from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.wire import Wire
-from radanon_node.markers.weights import find_weights
 from radanon_node.reload import change, config_hash, try_out
 from radanon_node.roles import ROLES, web_main, worker_main
 from radanon_node.sending import add_senders
@@ -85,12 +83,7 @@ class Node:
             0: drained; what was in hand and not finished is in the ledger for the next start.
         """
         logs.configure(self.config.node.log_format, self.config.node.log_level)
-        if not self.config.routes:
-            raise ConfigError("routes: none are configured; every association would be rejected")
-        if "worker" in self.roles:
-            find_weights(self.config.worker.weights, self.config.worker.weights_sha256)  # a wrong hash ends here, not on the first film
-            for profile in self.config.profiles.values():
-                find_generator(profile.biometrics.weights, profile.biometrics.weights_sha256)
+        try_out(self.config, self.roles)  # a misspelt rule or a wrong hash ends here, not in a quarantine full of films
         self._check_web_port()
         self._upgrade_ledger()
         new_key = not self.config.node.key_path.exists()
@@ -210,7 +203,7 @@ class Node:
             if self.source is None:
                 raise ConfigError("the node was not started from a file")
             wanted = self.source()
-            try_out(wanted)
+            try_out(wanted, self.roles)
             found = change(self.config, wanted)
             if listener:
                 listener.renew(found.config)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from radanon_node.biometrics.weights import find_generator
 from radanon_node.errors import ConfigError
-from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
+from radanon_node.roles import ROLES
 from radanon_node.settings import Config
+from radanon_node.settings_profile import ProfileSettings
 from radanon_node.settings_values import Settings
+
+_ANY_KEY = bytes(32)
 
 RESTART_ONLY = (
     "node.data_dir", "node.key_file", "listener.host", "listener.port", "listener.processes", "worker.processes",
@@ -84,8 +87,8 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
         yield from _differences(f"{path}.{name}" if path else name, before, after)
 
 
-def try_out(config: Config) -> None:
-    """Open what the configuration names: weights, rules, tables, certificates.
+def try_out(config: Config, roles: Sequence[str] = ROLES) -> None:
+    """Open what the configuration names and its roles use: weights, rules, tables, certificates.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def try_out(config: Config) -> None:
         With one line per thing that cannot be used.
     """
     problems: list[str] = []
-    for step in _steps(config):
+    for step in _steps(config, roles):
         try:
             step()
         except ConfigError as error:
@@ -102,8 +105,7 @@ def try_out(config: Config) -> None:
         raise ConfigError(problems)
 
 
-def _steps(config: Config) -> Iterator[Any]:
-    from radanon_node.audit.syslog import Collector
+def _steps(config: Config, roles: Sequence[str]) -> Iterator[Callable[[], object]]:
     from radanon_node.network.courier import NetworkCourier
     from radanon_node.network.negotiation import Doorkeeper
     from radanon_node.network.tls import server_context
@@ -113,21 +115,49 @@ def _steps(config: Config) -> Iterator[Any]:
             raise ConfigError("routes: none are configured; every association would be rejected")
 
     yield routes
-    yield lambda: find_weights(config.worker.weights, config.worker.weights_sha256)
-    yield lambda: Doorkeeper(config)
-    for name, profile in config.profiles.items():
-        yield lambda paths=profile.pixels.regions: load_rules(paths)
-        yield lambda name=name, table=profile.pseudonyms.table: _readable(f"profiles.{name}.pseudonyms.table", table)
-    for tls in (config.listener.tls, config.web.tls):
-        if tls is not None:
-            yield lambda tls=tls: server_context(tls)
+    if "worker" in roles:
+        yield lambda: find_weights(config.worker.weights, config.worker.weights_sha256)
+        for name, profile in config.profiles.items():
+            yield lambda name=name, profile=profile: check_profile(name, profile)  # type: ignore[misc]
+    if "listener" in roles:
+        yield lambda: Doorkeeper(config)
+    for role, tls in (("listener", config.listener.tls), ("web", config.web.tls)):
+        if role in roles and tls is not None:
+            yield lambda tls=tls: server_context(tls)  # type: ignore[misc]
     if config.audit.syslog is not None:
-        yield lambda settings=config.audit.syslog: Collector(settings)
-    for destination in config.destinations.values():
+        from radanon_node.audit.syslog import Collector
+
+        yield lambda settings=config.audit.syslog: Collector(settings)  # type: ignore[misc]
+    for destination in config.destinations.values() if "sender" in roles else ():
         if destination.directory is None:
-            yield lambda destination=destination: NetworkCourier(destination)
+            yield lambda destination=destination: NetworkCourier(destination)  # type: ignore[misc]
 
 
-def _readable(key: str, path: Any) -> None:
-    if path is not None and not os.access(path, os.R_OK):
-        raise ConfigError(f"{key}: {path}: cannot be read")
+def check_profile(name: str, profile: ProfileSettings) -> None:
+    """Read a profile's rules and tables as a worker will; a node with a misspelt one would quarantine whatever comes.
+
+    Raises
+    ------
+    ConfigError
+        With one line per mistake, each beginning with the key's path.
+    """
+    from radanon_node.markers.rules import load_rules
+    from radanon_node.tags.engine import Scrubber
+    from radanon_node.tags.pseudonyms import Pseudonyms
+
+    tags, pseudonyms = profile.tags, profile.pseudonyms
+    plain = pseudonyms.model_copy(update={"table": None})
+    problems: list[str] = []
+    for step in (
+        lambda: Pseudonyms(_ANY_KEY, pseudonyms, tags),
+        lambda: Scrubber(tags, Pseudonyms(_ANY_KEY, plain, tags), tuple(profile.pixels.sop_classes)),
+        lambda: load_rules(profile.pixels.regions),
+        lambda: find_generator(profile.biometrics.weights, profile.biometrics.weights_sha256),
+    ):
+        try:
+            step()
+        except ConfigError as error:
+            problems += [f"profiles.{name}.{line}" if line.startswith(("tags.", "pseudonyms.")) else f"profiles.{name}: {line}"
+                         for line in error.problems]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))

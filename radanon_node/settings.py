@@ -8,13 +8,14 @@ The descriptions here are the configuration reference: ``docs/configuration.md``
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from radanon_node.settings_profile import ProfileSettings
-from radanon_node.settings_values import AETitle, Port, Seconds, SendWindow, Settings, Size, TimeZone
+from radanon_node.settings_values import AETitle, PasswordHash, Port, Seconds, SendWindow, Settings, Size, TimeZone
 
 
 class TlsSettings(Settings):
@@ -45,6 +46,16 @@ class CallerSettings(Settings):
     ae_title: AETitle
     host: str | None = Field(None, description="Address, network (10.1.0.0/16) or name the caller must come from; null = any.")
     port: Port | None = Field(None, description="Where it listens itself: Storage Commitment results that come later are reported there.")
+
+    @model_validator(mode="after")
+    def _place(self) -> CallerSettings:
+        # What looks like an address or network and is none would be taken for a name that nobody has: every such caller is locked out.
+        if self.host is not None and ("/" in self.host or re.fullmatch(r"[\d.]+", self.host)):
+            try:
+                ipaddress.ip_network(self.host, strict=False)
+            except ValueError:
+                raise ValueError("host: neither an address nor a network such as 10.1.0.0/16") from None
+        return self
 
 
 def _caller(value: object) -> object:
@@ -168,6 +179,13 @@ class LedgerSettings(Settings):
     url: str | None = Field(None, description="SQLAlchemy URL; null = sqlite in data_dir. postgresql+psycopg://... for many nodes.")
     spool: str | None = Field(None, description="Folder of instance files, or s3://BUCKET/PREFIX; null = data_dir/spool.")
     s3: S3Settings = Field(default_factory=lambda: S3Settings())
+    @field_validator("spool")
+    @classmethod
+    def _store(cls, spool: str | None) -> str | None:
+        if spool is not None and re.match(r"[A-Za-z0-9+]+:", spool) and not re.fullmatch(r"s3://[^/]+(/.*)?", spool):
+            raise ValueError("must be a folder or s3://BUCKET/PREFIX")
+        return spool
+
     upgrade: Literal["at_start", "by_command"] = Field("at_start", description="The ledger of an older release: a starting node upgrades it "
                                                        "(an SQLite file is copied first), or `radanon ledger upgrade` must.")
 
@@ -175,7 +193,7 @@ class LedgerSettings(Settings):
 class UserSettings(Settings):
     name: str = Field(min_length=1, max_length=64)
     role: Literal["viewer", "reviewer", "admin"] = "viewer"
-    password_hash: str | None = Field(None, description="As printed by `radanon hash-password`; null = this user comes in by `web.proxy` alone.")
+    password_hash: PasswordHash | None = Field(None, description="As printed by `radanon hash-password`; null = this user comes in by `web.proxy` alone.")
 
 
 class ProxySettings(Settings):
@@ -280,6 +298,8 @@ class Config(Settings):
                 problems.append(f"{where}.shadow_profile: no profile named {route.shadow_profile!r}; there are: {_list(self.profiles)}")
             problems += [f"{where}.destinations: no destination named {name!r}; there are: {_list(self.destinations)}"
                          for name in route.destinations if name not in self.destinations]
+        names = [user.name for user in self.web.auth]
+        problems += [f"web.auth: user {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
         loopback = self.web.host in ("127.0.0.1", "::1", "localhost")
         if self.web.enabled and not loopback and self.web.tls is None and not self.web.insecure:
             problems.append("web.host: off the loopback needs web.tls, or web.insecure: true behind a TLS proxy")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from radanon_node.settings_values import Settings, off
+from radanon_node.settings_values import Letter, Settings, off
 
 OptionName = Literal[
     "clean_pixel_data", "clean_recognizable_visual_features", "clean_graphics", "clean_structured_content", "clean_descriptors",
@@ -39,7 +39,7 @@ class TagSettings(Settings):
 
 class PixelSettings(Settings):
     detect: Annotated[Literal["auto", "markers", "text", "both", "off"], BeforeValidator(off)] = Field("auto", description="Which detectors look; `auto` follows the modality table.")
-    retain: tuple[str, ...] = Field(("L", "R"), description="Isolated letters kept; [] removes all (for training sets of diagnostic models).")
+    retain: tuple[Letter, ...] = Field(("L", "R"), description="Isolated letters kept; [] removes all (for training sets of diagnostic models).")
     restamp: bool = Field(False, description="A side letter that touches other ink (initials) is not kept but blackened with it, and a "
                           "clean letter of the same place, size and orientation is drawn in the black; noted in Derivation Description.")
     regions: tuple[Path, ...] = Field((), description="YAML files of device region rules.")

@@ -58,11 +58,25 @@ def _time_zone(value: str) -> str:
     return value
 
 
+def _letter(value: str) -> str:
+    if not re.fullmatch(r"[A-Z]", value):
+        raise ValueError("must be one capital letter")
+    return value
+
+
+def _password_hash(value: str) -> str:
+    if not re.fullmatch(r"scrypt(\$[0-9]+){3}(\$[A-Za-z0-9+/]+=*){2}", value):
+        raise ValueError("not as `radanon hash-password` prints it")
+    return value
+
+
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SendWindow = Annotated[str, AfterValidator(_send_window)]
+Letter = Annotated[str, AfterValidator(_letter)]
+PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 

@@ -61,6 +61,16 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("profiles.p.tags.options", ["retain_longitudinal_full_dates", "retain_longitudinal_modified_dates"], "exclude each other"),
         ("worker.weights", "w.onnx", "weights_sha256 is required"),
         ("web.host", "0.0.0.0", "web.host: off the loopback needs web.tls"),
+        ("routes", None, "routes: must be a list"),
+        ("profiles", None, "profiles: must be a mapping"),
+        ("routes.0.ae_title", 104, "routes[0].ae_title: must be text"),
+        ("profiles.p.pixels.retain", ["LL"], "profiles.p.pixels.retain[0]: must be one capital letter"),
+        ("listener.allowed_callers", [{"ae_title": "X", "host": "10.1.0.0/99"}], "listener.allowed_callers[0]: host: neither an address"),
+        ("listener.allowed_callers", [{"ae_title": "X", "host": "10.1.2.300"}], "listener.allowed_callers[0]: host: neither an address"),
+        ("ledger.spool", "s3:/bucket", "ledger.spool: must be a folder or s3://"),
+        ("web.auth", [{"name": "a", "password_hash": "secret"}], "web.auth[0].password_hash: not as `radanon hash-password` prints it"),
+        ("web.auth", [{"name": "a"}, {"name": "a"}], "web.auth: user 'a' is there twice"),
+        ("destinations.a", {"host": "localhost", "port": 11112, "ae_title": "IN"}, "routes: what comes to IN goes to this node's own IN"),
         ("", 1, ""),
     ],
 )
@@ -68,6 +78,15 @@ def test_a_mistake_is_one_line_with_its_path(path: str, value: object, expected:
     found = problems(changed(path, value)) if path else problems([1])
     assert len(found) == 1 or path in ("listener.tls", "web.host")
     assert any(expected in line for line in found)
+
+
+def test_a_circle_of_routes_is_told_and_a_chain_is_none() -> None:
+    raw = changed("destinations.b", {"host": "127.0.0.1", "port": 11112, "ae_title": "B"})
+    raw["destinations"]["a"]["ae_title"] = "IN"
+    raw["routes"] = [{"ae_title": "IN", "profile": "p", "destinations": ["b"]}, {"ae_title": "B", "profile": "p", "destinations": ["a"]}]
+    config.parse(raw)
+    raw["destinations"]["a"] |= {"host": "127.0.0.1", "port": 11112}
+    assert len(problems(raw)) == 2
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -16,12 +16,15 @@ from radanon_node.biometrics.generator import Generator
 from radanon_node.biometrics.weights import find_generator
 from radanon_node.commands.common import add_config_argument, load_config, print_json
 from radanon_node.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RadanonError, describe
+from radanon_node.ledger.database import try_url
 from radanon_node.ledger.seal import load_key
 from radanon_node.markers.rules import load_rules
 from radanon_node.markers.weights import find_weights
 from radanon_node.network.check import check_destination
+from radanon_node.network.tls import server_context
+from radanon_node.reload import check_profile
 from radanon_node.settings import Config
-from radanon_node.settings_profile import BiometricsSettings
+from radanon_node.settings_profile import BiometricsSettings, ProfileSettings
 from radanon_node.store import open_store
 
 
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     findings = [Finding("configuration", "ok", "valid")]
-    for check in (_key, _store, _disk, _weights, _biometrics, _text_model, _decoders, _ocr, _rules, _table, _device, _routes,
+    for check in (_key, _store, _disk, _weights, _biometrics, _text_model, _decoders, _ocr, _profiles, _listener, _device, _routes,
                   _destinations):
         findings += list(check(config))
     failed = any(finding.result == "failed" for finding in findings)
@@ -79,6 +82,7 @@ def _key(config: Config) -> Iterator[Finding]:
 
 def _store(config: Config) -> Iterator[Finding]:
     if not config.node.key_path.exists():
+        yield _tried("ledger and spool", lambda: try_url(config.ledger_url))
         return
 
     off: dict[str, int] = {}
@@ -162,19 +166,21 @@ def _ocr(config: Config) -> Iterator[Finding]:
     yield Finding("tesseract", "ok", program)
 
 
-def _rules(config: Config) -> Iterator[Finding]:
+def _profiles(config: Config) -> Iterator[Finding]:
     for name, profile in config.profiles.items():
-        if profile.pixels.regions:
-            yield _tried(f"device rules of profile {name}", lambda paths=profile.pixels.regions: f"{len(load_rules(paths).rules)} rules")  # type: ignore[misc]
+
+        def check(name: str = name, profile: ProfileSettings = profile) -> str:
+            check_profile(name, profile)
+            rules, table = len(load_rules(profile.pixels.regions).rules), profile.pseudonyms.table
+            return f"rules of tags can be used; {rules} device rules; pseudonym table: {table or 'none'}"
+
+        yield _tried(f"profile {name}", check)
 
 
-def _table(config: Config) -> Iterator[Finding]:
-    for name, profile in config.profiles.items():
-        table = profile.pseudonyms.table
-        if table is not None:
-            readable = table.exists() and os.access(table, os.R_OK)
-            detail = str(table) if readable else f"{table} is not readable"
-            yield Finding(f"pseudonym table of profile {name}", "ok" if readable else "failed", detail)
+def _listener(config: Config) -> Iterator[Finding]:
+    for name, tls in (("listener.tls", config.listener.tls), ("web.tls", config.web.tls)):
+        if tls is not None:
+            yield _tried(name, lambda tls=tls: f"certificate and key can be used ({server_context(tls).minimum_version.name})")  # type: ignore[misc]
 
 
 def _device(config: Config) -> Iterator[Finding]:

@@ -191,24 +191,58 @@ def unavailable() -> Iterator[None]:
     except (SQLAlchemyError, sqlite3.Error) as error:
         # The driver's own text is left out: PostgreSQL's DETAIL lines quote the row.
         cause = getattr(error, "orig", None) or error
-        raise LedgerUnavailable(f"ledger: {type(cause).__name__}{_sqlite_code(cause)}") from error
+        raise LedgerUnavailable(f"ledger: {_words(cause)}") from error
+
+
+def _words(error: BaseException) -> str:
+    """The type of a driver's error; of one that says there is no connection, that too."""
+    lost = getattr(error, "sqlstate", "") is None and type(error).__name__ == "OperationalError"
+    return f"{type(error).__name__}{': no connection to the database server' if lost else ''}{_sqlite_code(error)}"
 
 
 def _sqlite_code(error: BaseException) -> str:
     return f" ({error.sqlite_errorname})" if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorname") else ""
 
 
-def open_engine(url: str) -> Engine:
+def try_url(url: str) -> str:
+    """Whether a ledger could be there, for a configuration that nothing has been started under yet; nothing is made.
+
+    Returns
+    -------
+    str
+        What was found, in words.
+
+    Raises
+    ------
+    ConfigError
+        The URL is none.
+    LedgerUnavailable
+        The database does not answer.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return "a file that the first start makes"
+    engine = _postgresql(parsed)
+    try:
+        with unavailable(), engine.connect():
+            return "the database answers"
+    finally:
+        engine.dispose()
+
+
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-        name = parsed.get_backend_name()
-        if name == "sqlite":
-            return _sqlite(parsed)
-        if name == "postgresql":
-            return _postgresql(parsed)
-    except (ArgumentError, ImportError) as error:
-        raise ConfigError(f"ledger.url: {type(error).__name__}: cannot be used") from error
+        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+            return parsed
+    except ArgumentError:
+        pass
     raise ConfigError("ledger.url: must begin with sqlite:/// or postgresql+psycopg://")
+
+
+def open_engine(url: str) -> Engine:
+    parsed = _parsed(url)
+    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
 
 
 def _sqlite(url: URL) -> Engine:
@@ -254,5 +288,9 @@ def _postgresql(url: URL) -> Engine:
     # enable_bitmapscan: a look for one row must stop at the first, also when statistics that are out of date promise few.
     options = ("-c synchronous_commit=on -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s "
                "-c enable_bitmapscan=off")
-    return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_size=8, max_overflow=32, pool_recycle=1800,
-                         connect_args={"connect_timeout": 10, "options": options, "application_name": "radanon", **_KEEPALIVE})
+    arguments = {"connect_timeout": 10, "options": options, "application_name": "radanon", **_KEEPALIVE}
+    try:
+        return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_size=8, max_overflow=32,
+                             pool_recycle=1800, connect_args=arguments)
+    except ImportError as error:
+        raise ConfigError("ledger.url: PostgreSQL needs the package psycopg") from error

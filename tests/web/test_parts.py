@@ -60,7 +60,7 @@ def test_no_secret_is_shown() -> None:
         "routes": [{"ae_title": "IN", "profile": "p", "destinations": ["a"]}], "profiles": {"p": {}},
         "destinations": {"a": {"directory": "/out"}},
         "ledger": {"url": "postgresql+psycopg://node:hunter2@db/ledger?password=hunter3&sslmode=require"},
-        "web": {"auth": [{"name": "anna", "password_hash": "scrypt$hunter4"}]},
+        "web": {"auth": [{"name": "anna", "password_hash": "scrypt$2$8$1$hunter4$hunter4"}]},
     })  # fmt: skip
     text = masked(config)
     assert "hunter" not in text and "db/ledger" in text and "sslmode=require" in text and "key_file" in text
