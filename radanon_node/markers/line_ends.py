@@ -34,9 +34,10 @@ _LEVELS = 255  # farthest that a gray level lies from its ground
 # side letter: what only the marker detector calls text must be longer, and more alike, than what the text detector found as well.
 _SAME_HEIGHT, _LEAST_CONTRAST = (0.8, 1.25), 0.6
 _WORD, _MOST_CONTRAST = {False: 5, True: 3}, {False: 1.7, True: 3.0}
-# A box of which so much lies in lines followed before, grown by that part of their height, is no line of its own; those lines have
-# so much of its height, or it of theirs.
-_HELD, _RIM, _MOSTLY = 0.95, 0.1, 0.5
+# A box of which `_HELD` lies in lines followed before, grown by `_RIM` of their height, is no line of its own, and with `_BEGUN` it is
+# followed from their ends; they have `_MOSTLY` of its height on its rows, or of their own.
+_HELD, _BEGUN, _RIM, _MOSTLY = 0.95, 0.8, 0.1, 0.5
+_REST = 0.5  # heights of a line: what is left of it beside a side letter is not worth a box below that
 _UNDER = 0.5  # share of a mark in a side letter's box that makes it that letter
 
 
@@ -57,6 +58,35 @@ class _Ink:
         return self.bottom - self.top
 
 
+def with_lines(markers: Sequence[Detection], lines: Sequence[Detection]) -> list[Detection]:
+    """Side letters and the lines of print that run over them: which belongs to which.
+
+    Parameters
+    ----------
+    markers : sequence of Detection
+        What the marker detector found.
+    lines : sequence of Detection
+        Level lines that the text detector found on the same view.
+
+    Returns
+    -------
+    list of Detection
+        The markers in their order, then the lines. A line that begins or ends with a side letter is cut beside it: the letter is the
+        retention pass's business. A letter out of the middle of a line is of the line, ``TEXT`` in a box from end to end.
+    """
+    found, cut = list(markers), list[Detection]()
+    letters = {at: one.box for at, one in enumerate(markers) if one.kind is Kind.SIDE_LETTER}
+    for line in lines:
+        parts = _beside(line.box, letters.values())
+        cut += [replace(line, box=part) for part in parts]
+        for at, letter in letters.items():
+            before, after = [part for part in parts if part.x1 == letter.x0], [part for part in parts if part.x0 == letter.x1]
+            if before and after:
+                whole = Box(before[0].x0, min(line.box.y0, letter.y0), after[0].x1, max(line.box.y1, letter.y1))
+                found[at] = replace(markers[at], kind=Kind.TEXT, box=whole)
+    return found + cut
+
+
 def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detection]:
     """Lengthen the boxes of level and upright lines of text to the ends of their print.
 
@@ -71,7 +101,7 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
         One for each given, in their order, none smaller than it was. A side letter that turns out to be a character of a line is ``TEXT``
         in the line's box.
     """
-    found = _joined(detections)
+    found = list(detections)
     followed: dict[bool, list[Box]] = {False: [], True: []}  # level lines; upright ones, turned
     for index, one in enumerate(detections):
         box = one.box.clipped(*view.shape)
@@ -80,9 +110,10 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
             continue
         way = _turned if upright else _same
         letters = {at: way(other.box) for at, other in enumerate(found) if other.kind is Kind.SIDE_LETTER}
-        longer, inside = _as_followed(way(box), followed[upright], letters.values()), list[int]()
-        if longer is None:
-            longer, inside = _follow(view.T if upright else view, way(box), letters, one.source is Source.TEXT_MODEL)
+        picture, inside = (view.T if upright else view), list[int]()
+        longer, held = _as_followed(way(box), followed[upright], letters.values(), picture.shape)
+        if held < _HELD:
+            longer, inside = _follow(picture, longer, letters, one.source is Source.TEXT_MODEL)
             followed[upright].append(longer)
         found[index] = replace(one, box=way(longer))
         for at in inside:
@@ -90,18 +121,20 @@ def follow_lines(view: GrayFrame, detections: Sequence[Detection]) -> list[Detec
     return found
 
 
-def _joined(detections: Sequence[Detection]) -> list[Detection]:
-    """A side letter out of the middle of a line that the text detector found (`text_film` cuts lines beside letters) is of the line."""
-    lines = [one.box for one in detections if one.source is Source.TEXT_MODEL]
-    found = list(detections)
-    for at, one in enumerate(detections):
-        if one.kind is Kind.SIDE_LETTER:
-            for left in lines:
-                rest = [right for right in lines if (right.y0, right.y1, right.x0) == (left.y0, left.y1, one.box.x1)]
-                if left.x1 == one.box.x0 and rest:
-                    whole = Box(left.x0, min(left.y0, one.box.y0), rest[0].x1, max(left.y1, one.box.y1))
-                    found[at] = replace(one, kind=Kind.TEXT, box=whole)
-    return found
+def _beside(box: Box, letters: Iterable[Box]) -> list[Box]:
+    """What is left of a line where side letters stand in it."""
+    parts = [box]
+    for letter in letters:
+        cut: list[Box] = []
+        for part in parts:
+            common = part.intersection(letter)
+            if min(common.width, common.height) <= 0:
+                cut.append(part)
+                continue
+            left, right = Box(part.x0, part.y0, letter.x0, part.y1), Box(letter.x1, part.y0, part.x1, part.y1)
+            cut += [rest for rest in (left, right) if rest.width >= _REST * part.height]
+        parts = cut
+    return parts
 
 
 def _turned(box: Box) -> Box:
@@ -112,16 +145,25 @@ def _same(box: Box) -> Box:
     return box
 
 
-def _as_followed(box: Box, lines: Sequence[Box], letters: Iterable[Box]) -> Box | None:
-    """A level box that lies in lines followed before, lengthened as they were: print is found in many pieces, and each look costs.
+def _as_followed(box: Box, lines: Sequence[Box], letters: Iterable[Box], shape: tuple[int, ...]) -> tuple[Box, float]:
+    """A level box lengthened to the ends of lines that were followed before, and how much of it they hold.
 
-    None where it holds something else, or where a side letter stands that the line may run into.
+    Print is found in many pieces, and each look costs. The box as it is, and 0, where the lines hold too little of it, or where a side
+    letter stands that it may run into.
     """
     held = [line for line in lines if line.intersection(box).height >= _MOSTLY * min(line.height, box.height) and _meet(line, box)]
-    if covered(box, (line.grown(round(_RIM * line.height)) for line in held)) < _HELD:
-        return None
-    longer = Box(min(box.x0, *(line.x0 for line in held)), box.y0, max(box.x1, *(line.x1 for line in held)), box.y1)
-    return None if any(_meet(_window(longer), letter) for letter in letters) else longer
+    share = covered(box, (line.grown(round(_RIM * line.height)) for line in held))
+    if share < _BEGUN:
+        return box, 0.0
+    # Their ends have a soft edge of their own height already.
+    more = [max(_soft_edge(box) - _soft_edge(line), 0) for line in held]
+    x0, x1 = min(line.x0 - edge for line, edge in zip(held, more)), max(line.x1 + edge for line, edge in zip(held, more))
+    longer = Box(min(box.x0, x0), box.y0, max(box.x1, x1), box.y1).clipped(*shape)
+    return (box, 0.0) if any(_meet(_window(longer), letter) for letter in letters) else (longer, share)
+
+
+def _soft_edge(box: Box) -> int:
+    return max(1, round(0.1 * box.height))
 
 
 def _meet(one: Box, other: Box) -> bool:
@@ -172,7 +214,7 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     left = part.shape[1] - _end(before, part.shape[1] - own.x0, ink,
                                 {at: _mirrored(letter, part.shape[1]) for at, letter in scaled.items()}, inside,
                                 relief[:, ::-1])
-    edge = max(1, round(0.1 * box.height))  # soft edges
+    edge = _soft_edge(box)
     x0 = box.x0 if left >= own.x0 else max(window.x0 + int(left / scale) - edge, 0)
     x1 = box.x1 if right <= own.x1 else min(window.x0 + -int(-right // scale) + edge, columns)
     return Box(min(box.x0, x0), box.y0, max(box.x1, x1), box.y1)

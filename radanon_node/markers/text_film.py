@@ -45,9 +45,9 @@ _LEAST_LINE = 20  # pixels of a line's box at the size looked at; smaller ones a
 _RIM = 3  # pixels that the steps of a line may lie beside its box, at full size
 _FLAT, _TRIM = 16, 3  # no step of so many gray levels: no ink; a box of a reduced look is trimmed by so many of its pixels at most
 _SPACE, _ALIKE = 1.0, 0.6  # heights of a line within which a character of so nearly its height belongs to it
+_LONG, _SHARED = 1.5, 0.3  # a line is so much longer than high; a letter of it has that part of its height or of its own on its rows
 _CERTAIN, _LEAST_CHARACTERS = 0.7, 2
 _OVERLAP = 0.3  # of a text box under marker boxes that is evidence enough
-_REST = 0.5  # heights of a line: what is left of it beside a side letter is not worth a box below that
 
 
 def crisp_blocks(view: GrayFrame) -> NDArray[np.bool_]:
@@ -102,11 +102,10 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
     Returns
     -------
     list of Detection
-        Kind ``TEXT``, source ``TEXT_MODEL``; lines that run over a side letter of `markers` are cut beside it: letters are the retention
-        pass's business.
+        Kind ``TEXT``, source ``TEXT_MODEL``. Lines may run over side letters of `markers`, see `line_ends.with_lines`.
     """
     blocks = crisp_blocks(view)
-    known = _sure_lines(markers)
+    known = _certain(markers)
     blocks = _beyond(view, blocks, known) if known else blocks
     if not blocks.any():
         return []
@@ -117,24 +116,45 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
     readings = iter(detector.read(view, doubtful) if doubtful else ())
     sure = [known or _is_text(*next(readings)) for known in seen]
     lines = [one.box for one, known in zip(found, sure) if known]
-    believed = [one for one, known in zip(found, sure) if known or any(_continues(one.box, line) for line in lines)]
-    letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
-    return [Detection(box, one.kind, one.confidence, one.source) for one in believed for box in _beside(one.box, letters)]
+    return [one for one, known in zip(found, sure) if known or any(_continues(one.box, line) for line in lines)]
 
 
-def _sure_lines(markers: Sequence[Detection]) -> list[Box]:
-    """Boxes of print that the marker detector is sure of: they hold it all but for what `_STROKE` shows.
+def _certain(markers: Sequence[Detection]) -> list[Box]:
+    """Boxes that the marker detector is sure of: they hold all that stands there but for what `_STROKE` shows.
 
-    Without those beside a side letter: which belongs to which is seen together.
+    Lines of print and single side letters; where a letter may belong to a line, both are seen together.
     """
-    letters = [one.box for one in markers if one.kind is Kind.SIDE_LETTER]
     return [
         one.box
         for one in markers
-        if one.kind is Kind.TEXT
+        if one.kind in (Kind.TEXT, Kind.SIDE_LETTER)
         and one.confidence >= SURE
-        and not any(one.box.grown(min(one.box.width, one.box.height)).intersection(letter).area for letter in letters)
+        and not any(_of_one_line(one, other) for other in markers if other is not one)
     ]
+
+
+def _of_one_line(one: Detection, other: Detection) -> bool:
+    """May two markers, one of them at least a side letter, be of one line?"""
+    if one.kind is not Kind.SIDE_LETTER:
+        one, other = other, one
+    if one.kind is not Kind.SIDE_LETTER:
+        return False
+    letter, line = one.box, other.box
+    if other.kind is Kind.SIDE_LETTER:
+        return _meet(letter.grown(max(letter.width, letter.height)), line)
+    if not _meet(line.grown(min(line.width, line.height)), letter):
+        return False
+    rows, columns = (min(line.y1, letter.y1) - max(line.y0, letter.y0)), (min(line.x1, letter.x1) - max(line.x0, letter.x0))
+    if line.width >= _LONG * line.height:
+        return rows >= _SHARED * min(line.height, letter.height)
+    if line.height >= _LONG * line.width:
+        return columns >= _SHARED * min(line.width, letter.width)
+    return True
+
+
+def _meet(one: Box, other: Box) -> bool:
+    common = one.intersection(other)
+    return min(common.width, common.height) > 0
 
 
 def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) -> NDArray[np.bool_]:
@@ -142,7 +162,7 @@ def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) ->
     left = np.zeros_like(blocks)
     for part in busy_parts(blocks, _LARGEST_PART):
         window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
-        here = [box for box in known if min(box.intersection(window).width, box.intersection(window).height) > 0]
+        here = [box for box in known if _meet(box, window)]
         left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, here, _STROKE) if here else True
     return _grown(left) & blocks
 
@@ -242,19 +262,3 @@ def _under(box: Box, markers: Sequence[Detection]) -> float:
         if part.width > 0 and part.height > 0:
             covered[part.y0 - box.y0:part.y1 - box.y0, part.x0 - box.x0:part.x1 - box.x0] = True
     return float(covered.mean()) if covered.size else 0.0
-
-
-def _beside(box: Box, letters: Sequence[Box]) -> list[Box]:
-    """What is left of a line where side letters stand in it."""
-    parts = [box]
-    for letter in letters:
-        cut: list[Box] = []
-        for part in parts:
-            common = part.intersection(letter)
-            if min(common.width, common.height) <= 0:
-                cut.append(part)
-                continue
-            left, right = Box(part.x0, part.y0, letter.x0, part.y1), Box(letter.x1, part.y0, part.x1, part.y1)
-            cut += [rest for rest in (left, right) if rest.width >= _REST * part.height]
-        parts = cut
-    return parts

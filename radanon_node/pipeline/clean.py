@@ -17,7 +17,7 @@ from radanon_node.biometrics.stage import Anonymiser, anonymiser
 from radanon_node.biometrics.suits import suits
 from radanon_node.errors import UNSEEABLE, HoldInstance, RadanonError, Reason
 from radanon_node.markers.layouts import Device
-from radanon_node.markers.line_ends import follow_lines
+from radanon_node.markers.line_ends import follow_lines, with_lines
 from radanon_node.markers.retention import judge
 from radanon_node.markers.text import judge_text
 from radanon_node.markers.text_film import film_text
@@ -263,7 +263,7 @@ def judge_regions(item: Prepared, policy: Policy, tools: Tools) -> None:
         for frame, seen in item.views.items():
             detections = item.markers.get(frame, [])
             if chosen.text:
-                detections = [*detections, *film_text(seen[0], lambda: tools.text, detections)]
+                detections = with_lines(detections, film_text(seen[0], lambda: tools.text, detections))
             judged = judge(seen[0], follow_lines(seen[0], detections), settings.retain, item.identifiers, laterality, settings.restamp)
             regions += _on_frame(judged, frame, image.frames)
     if chosen.text and not chosen.markers:

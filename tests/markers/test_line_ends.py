@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from radanon_node.markers import line_ends
-from radanon_node.markers.line_ends import follow_lines
+from radanon_node.markers.line_ends import follow_lines, with_lines
 from radanon_node.pipeline.types import Box, Detection, Kind, Source
 
 FONT = "DejaVuSans.ttf"
@@ -70,13 +70,22 @@ def test_the_initial_of_a_printed_name_is_no_side_letter() -> None:
     assert line.box.x1 >= initial.x1
 
 
-def test_a_letter_cut_out_of_the_middle_of_a_line_belongs_to_it() -> None:
-    film = ground()
+def test_a_letter_out_of_the_middle_of_a_line_belongs_to_it_and_the_line_is_cut_beside_it() -> None:
     letter = Detection(Box(200, 60, 225, 95), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
-    left, right = text(Box(100, 55, 200, 98), Source.TEXT_MODEL), text(Box(225, 55, 245, 98), Source.TEXT_MODEL)
-    found = follow_lines(film, [letter, left, right])
-    assert found[0].kind is Kind.TEXT and found[0].box == Box(100, 55, 245, 98)
-    assert follow_lines(film, [letter, left])[0] == letter
+    other = Detection(Box(20, 20, 50, 60), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    line = text(Box(100, 55, 265, 98), Source.TEXT_MODEL)
+    marker, apart, left, right = with_lines([letter, other], [line])
+    assert (marker.kind, marker.box) == (Kind.TEXT, Box(100, 55, 265, 98)) and apart == other
+    assert (left.box, right.box) == (Box(100, 55, 200, 98), Box(225, 55, 265, 98))
+
+
+def test_a_letter_at_the_end_of_a_line_stays_and_the_line_is_cut_beside_it() -> None:
+    letter = Detection(Box(20, 38, 42, 62), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
+    below = text(Box(20, 80, 160, 100), Source.TEXT_MODEL)
+    assert with_lines([letter], [text(Box(20, 40, 160, 60), Source.TEXT_MODEL), below]) == [
+        letter, text(Box(42, 40, 160, 60), Source.TEXT_MODEL), below
+    ]
+    assert with_lines([letter], [text(Box(22, 40, 50, 60), Source.TEXT_MODEL)]) == [letter], "what is left of it is no text"
 
 
 @pytest.mark.parametrize("initials", ["JK", "DMD"])
@@ -144,6 +153,25 @@ def test_a_piece_of_a_line_that_was_followed_has_its_ends_without_another_look(m
     ends = [line_ends._turned(one.box) if upright else one.box for one in (longer, same)]
     assert ends[0].x0 <= ink.x0 and ends[0].x1 >= ink.x1
     assert (ends[1].x0, ends[1].x1) == (ends[0].x0, ends[0].x1) and (ends[1].y0, ends[1].y1) == (second.y0, second.y1)
+
+
+def test_a_piece_that_a_followed_line_holds_for_the_most_part_is_followed_from_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    film, ink = printed(ground(), "PRIMERAS 1957", (160, 60), 28)
+    first = Box(ink.x0 + 20, ink.y0 - 2, ink.x1 - 60, ink.y1 + 2)
+    over = Box(ink.x0 + 60, ink.y0 - 3, ink.x1 + 30, ink.y1 + 3)
+    little = Box(ink.x1 - 20, ink.y0 - 3, ink.x1 + 60, ink.y1 + 3)
+    seen = looked_at(monkeypatch)
+    line, longer, alone = follow_lines(film, [text(first), text(over), text(little)])
+    assert seen[0] == first and seen[2] == little, "a line that holds little of a box says nothing of it"
+    assert line.box.x0 - 2 <= seen[1].x0 <= line.box.x0 and seen[1].x1 == over.x1
+    assert longer.box.x0 <= ink.x0 and longer.box.x1 >= over.x1 and alone.box.x1 >= little.x1
+
+
+def test_many_pieces_of_a_line_do_not_push_its_ends_outwards() -> None:
+    film, ink = printed(ground(), "PRIMERAS 1957", (160, 60), 28)
+    pieces = [text(Box(ink.x0 + 10 * k, ink.y0 - 2 - k % 3, ink.x1 - 7 * k, ink.y1 + 2 + k % 2)) for k in range(8)]
+    found = follow_lines(film, pieces)
+    assert min(one.box.x0 for one in found) >= ink.x0 - 14 and max(one.box.x1 for one in found) <= ink.x1 + 14
 
 
 def test_a_box_of_two_lines_is_looked_at_unless_both_were_followed(monkeypatch: pytest.MonkeyPatch) -> None:

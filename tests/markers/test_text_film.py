@@ -130,6 +130,44 @@ def test_print_that_the_marker_detector_is_sure_of_is_not_searched_but_a_stroke_
         film_text(film, load, [seen(line)])
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_side_letter_above_its_initials_is_not_searched_but_one_in_or_beside_a_line_is(upright: bool) -> None:
+    film = anatomy(1200, 1000)
+    letter, initials = printed(film, ("L", 400, 300, 60), ("WH", 400, 370, 34))
+    if upright:
+        film = np.ascontiguousarray(film.T)
+        letter, initials = (Box(box.y0, box.x0, box.y1, box.x1) for box in (letter, initials))
+
+    class Asked(Exception):
+        pass
+
+    def load() -> TextDetector:
+        raise Asked
+
+    def seen(kind: Kind, box: Box, confidence: float = 0.8) -> Detection:
+        return Detection(box, kind, confidence, Source.MARKER_MODEL)
+
+    side, print_ = seen(Kind.SIDE_LETTER, letter), seen(Kind.TEXT, initials)
+    assert film_text(film, load, [side, print_]) == []
+    along, across = (letter.height, 0) if upright else (0, letter.width)
+    beside = Box(letter.x1 + 4 - along, letter.y0 + along, letter.x1 + 4 - along + 2 * across + letter.width, letter.y1 + 2 * along)
+    for others in (
+        [],  # initials that nothing holds
+        [seen(Kind.TEXT, initials, 0.4)],
+        [print_, seen(Kind.TEXT, beside)],  # the letter stands at the beginning of a line
+        [print_, seen(Kind.TEXT, letter.grown(9))],  # what could be read either way
+        [print_, seen(Kind.SIDE_LETTER, beside)],
+    ):
+        with pytest.raises(Asked):
+            film_text(film, load, [side, *others])
+    with pytest.raises(Asked):
+        film_text(film, load, [seen(Kind.SIDE_LETTER, letter, 0.4), print_])
+    stroke = (slice(initials.y0, initials.y1), slice(initials.x1 + 9, initials.x1 + 12))
+    film[stroke if upright else (slice(initials.y1 + 9, initials.y1 + 12), slice(initials.x0, initials.x1))] = 250
+    with pytest.raises(Asked):
+        film_text(film, load, [side, print_])
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(2501, 2050), (2500, 33), (40, 2500), (1201, 130)])
 def test_films_of_any_shape(rows: int, columns: int, detector: TextDetector) -> None:
     film = np.full((rows, columns), 60, np.uint8)
@@ -179,7 +217,7 @@ def test_what_the_marker_detector_sees_too_need_not_be_read() -> None:
     assert found(sees, marker) == [Box(20, 40, 120, 60)] and sees.read_boxes == 0
 
 
-def test_a_line_over_a_side_letter_is_cut_beside_it() -> None:
+def test_a_line_over_a_side_letter_is_given_whole() -> None:
     letter = Detection(Box(20, 38, 42, 62), Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)
     sees = _Sees([Box(20, 40, 160, 60)], [("R PORTABLE", 0.9)])
-    assert found(sees, letter) == [Box(42, 40, 160, 60)]
+    assert found(sees, letter) == [Box(20, 40, 160, 60)]
