@@ -74,18 +74,7 @@ class Acceptors:
         self._thread: threading.Thread | None = None
 
     def start(self) -> int:
-        """Listen. Connections wait until a process is there for them.
-
-        Returns
-        -------
-        int
-            The TCP port, also where the configuration leaves it open.
-
-        Raises
-        ------
-        ConfigError
-            The address or port cannot be had.
-        """
+        """Listen; returns and raises what `Listener.start` does. Connections wait until a process is there for them."""
         self._socket = listen(self._config.listener.host, self._config.listener.port)
         self._socket.setblocking(False)
         self._thread = threading.Thread(target=self._run, args=(self._socket,), name="listener", daemon=True)
