@@ -64,19 +64,31 @@ def crisp_blocks(view: GrayFrame) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (ceil(rows / 32), ceil(columns / 32))
     """
-    return _grown(_crisp(view, _PRINT))
+    return _grown(_crisp(_Sizes(view), _PRINT))
+
+
+class _Sizes:
+    """A view in full size and in reduced ones, each made once: ``sizes[4]`` is a quarter as long and wide."""
+
+    def __init__(self, view: GrayFrame) -> None:
+        self._halves = [view]
+
+    def __getitem__(self, shrink: int) -> GrayFrame:
+        while len(self._halves) < shrink.bit_length():
+            self._halves.append(_halved(self._halves[-1]))
+        return self._halves[shrink.bit_length() - 1]
 
 
 def _grown(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
 
 
-def _crisp(view: GrayFrame, sought: _Steps, known: Sequence[Box] = ()) -> NDArray[np.bool_]:
+def _crisp(sizes: _Sizes, sought: _Steps, known: Sequence[Box] = ()) -> NDArray[np.bool_]:
     """Blocks with such steps outside the boxes that are known."""
-    crisp = _dense(view, BLOCK, sought, known)
-    if min(view.shape) >= 2 * BLOCK:
+    crisp = _dense(sizes[1], BLOCK, sought, known)
+    if min(sizes[1].shape) >= 2 * BLOCK:
         halves = [Box(box.x0 // 2, box.y0 // 2, -(-box.x1 // 2), -(-box.y1 // 2)) for box in known]
-        soft = _dense(_halved(view), BLOCK // 2, sought, halves)
+        soft = _dense(sizes[2], BLOCK // 2, sought, halves)
         crisp[: soft.shape[0], : soft.shape[1]] |= soft
     return crisp
 
@@ -104,13 +116,14 @@ def film_text(view: GrayFrame, load: Callable[[], TextDetector], markers: Sequen
     list of Detection
         Kind ``TEXT``, source ``TEXT_MODEL``. Lines may run over side letters of `markers`, see `line_ends.with_lines`.
     """
-    blocks = crisp_blocks(view)
+    sizes = _Sizes(view)
+    blocks = _grown(_crisp(sizes, _PRINT))
     known = _certain(markers)
     blocks = _beyond(view, blocks, known) if known else blocks
     if not blocks.any():
         return []
     detector = load()
-    found = _search(view, detector, blocks)
+    found = _search(sizes, detector, blocks)
     seen = [_under(one.box, markers) >= _OVERLAP for one in found]
     doubtful = [one.box for one, known in zip(found, seen) if not known]
     readings = iter(detector.read(view, doubtful) if doubtful else ())
@@ -167,14 +180,13 @@ def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) ->
     return _grown(left) & blocks
 
 
-def _search(view: GrayFrame, detector: TextDetector, blocks: NDArray[np.bool_]) -> list[Detection]:
+def _search(sizes: _Sizes, detector: TextDetector, blocks: NDArray[np.bool_]) -> list[Detection]:
     """What the net finds in some blocks, from coarse to fine."""
     found: list[Detection] = []
     looks: list[int] = []
+    view = sizes[1]
     for shrink in (*(shrink for shrink in _SHRINKS if max(view.shape) >= shrink * _LEAST_SIDE and min(view.shape) >= shrink * BLOCK), 1):
-        reduced = view
-        for _ in range(shrink.bit_length() - 1):
-            reduced = _halved(reduced)
+        reduced = sizes[shrink]
         left = np.zeros_like(blocks)
         for part in busy_parts(blocks, _LARGEST_PART):
             window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
@@ -202,7 +214,7 @@ def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box], sought: _St
     """
     here = [Box(one.x0 - window.x0, one.y0 - window.y0, one.x1 - window.x0, one.y1 - window.y0) for one in lines]
     part = view[window.y0 : window.y1, window.x0 : window.x1]
-    left = _crisp(part, sought if lines else _PRINT, [box.grown(_RIM) for box in here])
+    left = _crisp(_Sizes(part), sought if lines else _PRINT, [box.grown(_RIM) for box in here])
     for box in here if left.any() else ():
         if left[_blocks_of(box.grown(min(box.width, box.height)))].any():
             left[_blocks_of(box)] = True
