@@ -175,8 +175,8 @@ class Deliveries(Rates):
             add_to_tally(connection, DELIVERED_INSTANCES, Counter(row[1] for row in delivered))
 
     def destination_state(self, name: str, up: bool) -> None:
-        """Record whether a destination answers; `status` shows it."""
-        with self._write() as connection:
+        """Record whether a destination answers; `status` shows it. A power cut may take it back: the next start finds out anew."""
+        with self._write(revocable=True) as connection:
             if connection.execute(update(destinations).where(destinations.c.name == name).values(up=up, changed_at=now())
                                   .returning(destinations.c.name)).first() is None:
                 connection.execute(insert(destinations).values(name=name, up=up, changed_at=now()))
