@@ -24,6 +24,13 @@ Mask = NDArray[np.bool_]
 _CONTRAST_SHARE, _CONTRAST, _CONTRAST_CLEAR, _HARDLY = 0.2, 4.0, 0.12, 0.1
 # Share of the rim that may be as bright as the ink itself: initials touch a lead letter, nothing touches a cut-out one.
 _FOREIGN, _FOREIGN_PLATE, _FOREIGN_ENCLOSED, _HOLE, _FOREIGN_SLOPING = 0.3, 0.15, 0.4, 1.6, 0.4
+# The rim that is looked at, in sides of the mark.
+_RIM_BRIGHT, _RIM_DARK = 0.1, 0.14
+# Of the rim of a letter in a plate less than this share is dark beside its brightest tenth: 0.38 at most on 61 real ones, most of 20
+# drawn shadows have more.
+_ONE_SIDE, _BRIGHTEST = 0.39, 90
+# What lies on two grounds stands out from the nearer one, by less: this share of the whole contrast; and how near, in sides.
+_STEP, _BESIDE, _FOREIGN_TWO_GROUNDS = 0.25, 0.12, 0.05
 _FAR_MORE, _COMPANY = 1.5, 0.6
 _NEIGHBOUR_SIDE, _NEIGHBOUR_SURE, _NEAR_SURE, _NEAR = 0.88, 0.6, 0.25, 0.45
 # Rings and discs hang beside letters; a letter O is slimmer.
@@ -49,7 +56,7 @@ def same_place(one: Box, other: Box) -> bool:
     return shared.area > 0.5 * min(one.area, other.area)
 
 
-def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> float | None:
+def contrast_of(crop: Crop, component: Component, sloping: bool = False, plate: bool = False) -> float | None:
     """Gray levels by which the ink stands out from what surrounds it; None if its outline is not that of a mark.
 
     Lead and print stand out all around; a letter cut out of a plate has the plate all around it, wider than a stroke, so that
@@ -62,8 +69,11 @@ def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> floa
     sloping : bool
         What is bright may also stand out once the slowly changing background is taken away: at a shutter's or the skin's edge, whose
         bright side is as bright as the ink across it.
+    plate : bool
+        What is dark may also be cut out of a plate that lies half on the body and half on air, so that its level changes: it stands out
+        from the ink next to it everywhere.
     """
-    reach = max(3, round((0.1 if component.bright else 0.14) * max(component.box.width, component.box.height)))
+    reach = max(3, round((_RIM_BRIGHT if component.bright else _RIM_DARK) * max(component.box.width, component.box.height)))
     box, ink, rim = _ink_and_rim(crop, component, reach)
     if not rim.any():
         return None
@@ -77,7 +87,10 @@ def contrast_of(crop: Crop, component: Component, sloping: bool = False) -> floa
         return contrast
     if not component.bright:
         # A plate may end near its letter, if it goes all around it.
-        return contrast if foreign <= _FOREIGN_ENCLOSED and _enclosed(crop, component, (2 * inside + around) / 3) else None
+        if foreign > _FOREIGN_ENCLOSED:
+            return None
+        on_two_grounds = plate and _like_ink_beside(crop, box, ink, rim, _STEP * contrast) <= _FOREIGN_TWO_GROUNDS
+        return contrast if on_two_grounds or _enclosed(crop, component, (2 * inside + around) / 3) else None
     if not sloping or foreign > _FOREIGN_SLOPING:
         return None
     inside, around, foreign = _against(without_background(crop.gray, True), box, ink, rim, True)
@@ -99,6 +112,14 @@ def _against(gray: GrayFrame, box: Box, ink: Mask, rim: Mask, bright: bool) -> t
     inside, around = float(np.median(part[ink])), float(np.median(part[rim]))
     half = (inside + around) / 2
     return inside, around, float(((part > half) if bright else (part < half))[rim].mean())
+
+
+def _like_ink_beside(crop: Crop, box: Box, ink: Mask, rim: Mask, step: float) -> float:
+    """Share of the rim that is less than `step` brighter than the ink next to it, wherever the ground's level changes."""
+    gray, side = crop.gray[box.y0 : box.y1, box.x0 : box.x1].astype(np.float32), 2 * max(3, round(_BESIDE * max(ink.shape))) + 1
+    weight = cv2.blur(ink.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
+    beside = cv2.blur(np.where(ink, gray, 0), (side, side), borderType=cv2.BORDER_CONSTANT) / np.maximum(weight, 1e-6)
+    return float((gray - beside < step)[rim].mean())
 
 
 def _enclosed(crop: Crop, component: Component, level: float) -> bool:
@@ -139,6 +160,18 @@ def fragment(crop: Crop, component: Component, contrast: float, components: Sequ
     )
 
 
+def shadow(crop: Crop, component: Component) -> bool:
+    """Is it the dark outline or drop shadow of bright print: as bright as that on one side only, where a plate goes all around?"""
+    if component.bright:
+        return False
+    box, ink, rim = _ink_and_rim(crop, component, max(3, round(_RIM_DARK * max(component.box.width, component.box.height))))
+    part = crop.gray[box.y0 : box.y1, box.x0 : box.x1]
+    if not rim.any():
+        return True
+    brightest = float(np.percentile(part[rim], _BRIGHTEST))
+    return float((part[rim] < (float(np.median(part[ink])) + brightest) / 2).mean()) > _ONE_SIDE
+
+
 def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
     """No other letter of like or larger size stands beside it: else it is part of a word or of initials.
 
@@ -171,7 +204,7 @@ def isolated(view: GrayFrame, letter: Letter, turn: float | None) -> bool:
             continue
         if turn is not None and _off_row(own, box, turn) > _ROW * height:
             continue
-        if _arc_around(own, component, height):
+        if _arc_around(own, component, height) or _is_ground(crop, component, height):
             continue
         other, aspect = _extent(component.mask)
         if _NEIGHBOUR_SIDE * height <= other <= _LARGEST * height and component.mask.mean() < 0.9:
@@ -239,6 +272,8 @@ def _in_line(reaches: tuple[float, float, float, float], component: Component, a
     height = bottom - top
     level = (min(bottom, low) - max(top, high)) / (max(bottom, low) - min(top, high))
     gap = max(left - end, start - right) / height
+    if _height_across(component.mask, angle) < _LEVEL * height:
+        return None
     if level < _LEVEL or not -_OVERLAPS < gap <= _BEYOND_RING:
         return None
     return _Mark(component, float(gap), float((end - start) / height))
@@ -250,9 +285,16 @@ def _spans(points: NDArray[np.intp], angle: float) -> tuple[float, float, float,
     return float(along.min()), float(along.max()) + 1, float(across.min()), float(across.max()) + 1
 
 
+def _height_across(mask: Mask, angle: float) -> float:
+    """How high a mark is that lies along a line of about that angle: a long word at a slant to it is no higher for that."""
+    (_, _), (first, second), turn = cv2.minAreaRect(np.argwhere(mask)[:, ::-1].astype(np.float32))
+    along = abs(np.cos(np.deg2rad(turn) - angle)) >= np.sqrt(0.5)
+    return float(second if along else first) + 1
+
+
 def _step_at(crop: Crop, component: Component) -> float:
     """Gray levels between a mark's ink and what is around it, whatever else is there."""
-    reach = max(3, round(0.1 * max(component.box.width, component.box.height)))
+    reach = max(3, round(_RIM_BRIGHT * max(component.box.width, component.box.height)))
     box, ink, rim = _ink_and_rim(crop, component, reach)
     if not rim.any():
         return 0.0
@@ -282,6 +324,14 @@ def _arc_around(own: Box, component: Component, height: float) -> bool:
     spans = [float(np.ptp(radius[step == number])) for number in np.unique(step)]
     ends, centre = radius[np.abs(away) >= 0.8 * wide], radius[np.abs(away) <= 0.3 * wide]
     return bool(np.percentile(spans, 90) <= _THIN * height and centre.size and np.median(ends) <= _CURVED * np.median(centre))
+
+
+def _is_ground(crop: Crop, component: Component, height: float) -> bool:
+    """Is what is dark there the ground beside a plate, which goes on to the film's border over more than a letter's height?"""
+    (rows, columns), box, mask = crop.gray.shape, component.box, component.mask
+    at_the_rim = [mask[0].sum() * (box.y0 == 0), mask[-1].sum() * (box.y1 == rows)]
+    at_the_rim += [mask[:, 0].sum() * (box.x0 == 0), mask[:, -1].sum() * (box.x1 == columns)]
+    return not component.bright and max(at_the_rim) > height
 
 
 def _off_row(own: Box, other: Box, turn: float) -> float:

@@ -17,6 +17,8 @@ SURE_CUT = 0.9
 """Likelihood of a letter that had to be cut off other ink."""
 # A part must be so much surer than the whole component to be the letter instead of it.
 _SURER = 0.08
+# The letter is most of it: else its own foot, grown wide by what lies beside it, is cut off.
+_MOST = 0.62
 # What hangs on a letter: so many working pixels thick, that share of its ink; of the rest the finder marks that much, and it is as sure.
 _SOLID, _HANGING, _AGREES, _HARDLY_WORSE = 3, 0.03, 0.75, 0.06
 # Of the ink beyond a detection so much may be left.
@@ -32,6 +34,7 @@ def trimmed(candidate: Candidate, crop: Crop) -> Candidate:
     if is_rival(whole.glyph, candidate.letter):
         return candidate
     parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if rules(part, whole)]
+    parts = [part for part in parts if part.mask.sum() > _MOST * whole.mask.sum()]
     better = tightest(parts, [CLASSES.index(candidate.letter)], max(SURE_CUT, candidate.likelihood + _SURER))
     return better[0] if better else candidate
 

@@ -419,3 +419,46 @@ def test_a_solid_block_is_never_cut_into_a_letter(across: int, down: int, tilt: 
     regions = judge(view, [Detection(box, Kind.SIDE_LETTER, 0.9, Source.MARKER_MODEL)], ("L", "R"), None)
     assert not kept(regions)
     assert blackened(view, regions)[shape > 0].all()
+
+
+@pytest.mark.parametrize("air", [5, 16, 18])
+def test_a_letter_in_a_plate_from_the_border_that_lies_partly_on_air_stays(air: int) -> None:
+    """The plate's upper part is darker than its lower one, the film ends above it, and dark ground goes on beside it."""
+    film = Film(seed=3, ground=10)
+    film.picture[90:] += 35
+    plate = np.zeros((145, 52), np.uint8)
+    cv2.rectangle(plate, (0, 0), (51, 119), 255, -1)
+    cv2.circle(plate, (26, 119), 25, 255, -1)
+    film.add(plate > 0, 90, 4, 40)
+    film.picture[:4, 90:142] += 40
+    film.picture[90:149, 90:142] += 55
+    own = stencil("L", 42, 5)
+    x, y = 103, 95 - air
+    film.picture[y : y + own.shape[0], x : x + own.shape[1]][own] = 15
+    (region,) = kept(judge(film.view(), [seen(Box(90, 8, 142, 149))], ("L", "R"), None))
+    assert abs(region.box.y0 - y) <= 3 and abs(region.box.y1 - y - 42) <= 4
+
+
+@pytest.mark.parametrize("text", ["KV", "E", "7", "1:3"])
+@pytest.mark.parametrize("offset", [2, 3])
+def test_the_drop_shadow_of_print_is_no_letter(text: str, offset: int) -> None:
+    for height in (28, 40):
+        film = Film(seed=4, ground=120)
+        mask = stencil(text, height, 6)
+        for level, move in ((-130, offset), (220, 0)):
+            at = film.picture[80 + move : 80 + move + mask.shape[0], 70 + move : 70 + move + mask.shape[1]]
+            at[mask] = max(level, 0)
+        box = Box(70, 80, 70 + mask.shape[1] + offset, 80 + height + offset)
+        for kind in (Kind.SIDE_LETTER, Kind.TEXT):
+            regions = judge(film.view(), [seen(box, kind)], ("L", "R"), None)
+            assert all(r.verdict is Verdict.REDACT for r in regions), (text, height, kind)
+
+
+def test_a_long_word_that_slants_to_a_tilted_letter_is_not_of_its_line() -> None:
+    film = Film(seed=6)
+    own = turned(stencil("L", 50, 8), 14, False)
+    box = film.add(own, 120, 70, 100)
+    word = stencil("ABLE", 24, 5)
+    at = film.add(word, 104 - word.shape[1], 72, 130)
+    regions = judge(film.view(), [seen(box), seen(at, Kind.TEXT)], ("L", "R"), None)
+    assert [r.box.height > 45 for r in kept(regions)] == [True]
