@@ -65,13 +65,17 @@ def letterbox(frame: GrayFrame, where: Placement, pad: int) -> GrayFrame:
     method = cv2.INTER_AREA if where.scale < 1 else cv2.INTER_LINEAR
     inner = frame[window.y0 : window.y1, window.x0 : window.x1]
     if where.scale <= 0.5:
-        # Exact halves first: the mean of two by two pixels is many times faster than areas of odd sizes, and nearly the same.
-        halves = (inner.shape[1] // 2, inner.shape[0] // 2)
-        inner = np.asarray(cv2.resize(inner[: 2 * halves[1], : 2 * halves[0]], halves, interpolation=cv2.INTER_AREA), np.uint8)
+        inner = halved(inner)  # nearly the same as areas of odd sizes, and many times faster
     if inner.shape != (height, width):
         inner = np.asarray(cv2.resize(inner, (width, height), interpolation=method), np.uint8)
     out[where.top : where.top + height, where.left : where.left + width] = inner
     return out
+
+
+def halved(picture: GrayFrame) -> GrayFrame:
+    """The mean of two by two pixels, a last odd row or column left out: the one reduction that is fast."""
+    rows, columns = (side // 2 for side in picture.shape)
+    return np.asarray(cv2.resize(picture[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def unpadded(picture: GrayFrame, where: Placement) -> GrayFrame:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.geometry import covered
+from radanon_node.markers.geometry import covered, halved
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
 
 # A line is at least so much longer than high, and holds so many marks.
@@ -192,8 +192,7 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     columns = view.shape[1]
     window = _window(box).clipped(*view.shape)
     scale = min(_HEIGHT / box.height, 2.0)
-    part = np.asarray(cv2.resize(view[window.y0:window.y1, window.x0:window.x1], None, fx=scale, fy=scale,
-                                 interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
+    part = _scaled(view[window.y0:window.y1, window.x0:window.x1], scale)
     relief = np.asarray(cv2.subtract(part, cv2.medianBlur(part, 2 * round(0.6 * scale * box.height) + 1), dtype=cv2.CV_16S), np.int16)
     own = Box(*(round((edge - start) * scale) for edge, start in zip(
         (box.x0, box.y0, box.x1, box.y1), (window.x0, window.y0, window.x0, window.y0)))).clipped(*part.shape)
@@ -218,6 +217,12 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     x0 = box.x0 if left >= own.x0 else max(window.x0 + int(left / scale) - edge, 0)
     x1 = box.x1 if right <= own.x1 else min(window.x0 + -int(-right // scale) + edge, columns)
     return Box(min(box.x0, x0), box.y0, max(box.x1, x1), box.y1)
+
+
+def _scaled(part: GrayFrame, scale: float) -> GrayFrame:
+    if scale <= 0.5:
+        part, scale = halved(part), 2 * scale
+    return np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
 
 
 def _mirrored(box: Box, columns: int) -> Box:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from radanon_node.markers.geometry import halved
 from radanon_node.markers.second_look import SURE
 from radanon_node.markers.text import TextDetector, whole_detections
 from radanon_node.markers.text_boxes import BLOCK, busy_parts, step_shares
@@ -75,7 +76,7 @@ class _Sizes:
 
     def __getitem__(self, shrink: int) -> GrayFrame:
         while len(self._halves) < shrink.bit_length():
-            self._halves.append(_halved(self._halves[-1]))
+            self._halves.append(halved(self._halves[-1]))
         return self._halves[shrink.bit_length() - 1]
 
 
@@ -223,12 +224,6 @@ def _unexplained(view: GrayFrame, window: Box, lines: Sequence[Box], sought: _St
 
 def _blocks_of(box: Box) -> tuple[slice, slice]:
     return (slice(max(box.y0 // BLOCK, 0), max(-(-box.y1 // BLOCK), 0)), slice(max(box.x0 // BLOCK, 0), max(-(-box.x1 // BLOCK), 0)))
-
-
-def _halved(view: GrayFrame) -> GrayFrame:
-    """The mean of two by two pixels, a last odd row or column left out: the one reduction that is fast."""
-    rows, columns = (side // 2 for side in view.shape)
-    return np.asarray(cv2.resize(view[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _reduced(window: Box, shrink: int, shape: tuple[int, ...]) -> Box:
