@@ -1,10 +1,9 @@
-"""What a lane has its clerk do beside: a batch's outcomes go to the ledger, and the next batch is claimed, while one is being sent."""
+"""What a lane has still to write down: the outcomes of a batch go to the ledger while the next one is being sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 
 import structlog
 
@@ -17,12 +16,11 @@ from radanon_node.settings import AuditSettings, DestinationSettings
 
 _log = structlog.get_logger("radanon.sender")
 
-LEASE_S = 300.0
 _PAUSE_S = 2.0
 
 
 class Books:
-    """Claims and outcomes of one lane's deliveries; of its thread alone, which may leave the ledger to another.
+    """Outcomes of one lane's deliveries; of its thread alone, which may leave the writing to another.
 
     Parameters
     ----------
@@ -31,59 +29,23 @@ class Books:
     settings : DestinationSettings
     audit : AuditSettings
     ledger : Ledger
-    owner : str
-        Who claims.
     claims : Claims
-        An item is held from its claim until its outcome is written.
+        An item is held from `open` until its outcome is written.
     bell : Bell
         Closed when the sender stops: then nothing is tried again.
     """
 
-    def __init__(self, name: str, settings: DestinationSettings, audit: AuditSettings, ledger: Ledger, owner: str, claims: Claims,
-                 bell: Bell) -> None:
+    def __init__(self, name: str, settings: DestinationSettings, audit: AuditSettings, ledger: Ledger, claims: Claims, bell: Bell) -> None:
         self._name, self._settings, self._audit = name, settings, audit
-        self._ledger, self._owner, self._claims, self._bell = ledger, owner, claims, bell
+        self._ledger, self._claims, self._bell = ledger, claims, bell
         self._results: list[DeliveryResult] = []
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-books")
         self._clerk.submit(int)  # the thread is there from the beginning: none comes later, under load
         self._writing: Future[None] | None = None
-        self._ahead: Future[tuple[list[DeliveryItem], bool]] | None = None
 
-    def claim(self, limit: int) -> tuple[list[DeliveryItem], bool]:
-        """Deliveries to be made now: those that were claimed ahead if there are any.
-
-        Parameters
-        ----------
-        limit : int
-            How many at most.
-
-        Returns
-        -------
-        list of DeliveryItem
-            They are held.
-        bool
-            Whether as many were found as were looked for: then there may be more.
-
-        Raises
-        ------
-        LedgerUnavailable
-        """
-        items, more = self._claimed_ahead()
-        if not items:
-            return self._claim(limit)
-        for item in items[limit:]:
-            self.add(DeliveryResult(item, "retry"))
-        return items[:limit], more or len(items) > limit
-
-    def claim_beside(self, limit: int) -> None:
-        """Begin to claim the next batch, and go on; `claim` gives it, or raises what its claiming did."""
-        if self._ahead is None:
-            self._ahead = self._clerk.submit(self._claim, limit)
-
-    def return_ahead(self, delay: float) -> None:
-        """What was claimed ahead is not to be sent now: note it down for later."""
-        for item in self._claimed_ahead()[0]:
-            self.add(DeliveryResult(item, "retry", delay))
+    def open(self, items: Sequence[DeliveryItem]) -> None:
+        """Hold claimed items."""
+        self._claims.hold(items)
 
     def add(self, result: DeliveryResult) -> None:
         """An outcome, to be written."""
@@ -115,22 +77,11 @@ class Books:
 
     def close(self) -> None:
         """Write what is left, if the ledger takes it."""
-        with suppress(LedgerUnavailable):
-            self.return_ahead(0.0)
         try:
             self.write()
         except LedgerUnavailable:
             _log.warning("results not written: ledger unavailable", destination=self._name)
         self._clerk.shutdown()
-
-    def _claimed_ahead(self) -> tuple[list[DeliveryItem], bool]:
-        ahead, self._ahead = self._ahead, None
-        return ([], False) if ahead is None else ahead.result()
-
-    def _claim(self, limit: int) -> tuple[list[DeliveryItem], bool]:
-        items = self._ledger.claim_deliveries(self._owner, self._name, limit, LEASE_S)
-        self._claims.hold(items)
-        return items, len(items) == limit
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None

@@ -38,9 +38,9 @@ from radanon_node.stages import Stages
 
 _log = structlog.get_logger("radanon.sender")
 
+LEASE_S = 300.0
 BATCH = 32
-_MOST = 64  # of which quick destinations get batch by batch more, as far as
-_AHEAD = 16  # a quick destination's next batch is claimed when so much of the last is left
+_MOST = 128  # of which quick destinations get batch by batch more, as far as
 _QUICK_S = 0.5  # a batch takes less than that,
 _SLOW_S = 2.0  # and fewer again past that
 _POLL_S = 1.0  # how soon backoffs that are over, and releases of other nodes, are seen,
@@ -94,7 +94,7 @@ class Lane:
         self._commitments = Commitments(name, services.config, services.ledger, services.seal, services.owner, health)
         self._courier: Courier = (
             FolderCourier(self._settings) if self._settings.directory else NetworkCourier(self._settings, self._commitments.on_event))
-        self._books = Books(name, self._settings, services.config.audit, services.ledger, services.owner, services.claims, bell)
+        self._books = Books(name, self._settings, services.config.audit, services.ledger, services.claims, bell)
         self._batch = BATCH
 
     @classmethod
@@ -157,39 +157,39 @@ class Lane:
             return False
         permitted = self._health.permit(self._batch)
         if not permitted:
-            self._books.return_ahead(self._health.wait())
             return False
         began = time.monotonic()
         try:
             permitted = self._schedule.permit(permitted)
             if not permitted:
                 return False
-            items, more = self._books.claim(permitted)
+            items = self._services.ledger.claim_deliveries(self._services.owner, self._name, permitted, LEASE_S)
             if not items:
                 return False
             self._schedule.claimed(items)
             point("sender.after_claim")
-            if more and len(items) >= BATCH:
+            if len(items) == permitted >= BATCH:
                 self._bell.call()  # there is more than one lane's worth
+            self._books.open(items)
             try:
                 self._books.write_beside()  # what the last batch has come to, while this one is sent
-                self._deliver(items, more)
+                self._deliver(items)
             finally:
                 self._books.forget(items)
-            if not more:  # nothing follows at once that it could be written beside
+            if len(items) < permitted:  # nothing follows at once that it could be written beside
                 self._books.write()
         finally:
             self._health.nothing()
         seconds = time.monotonic() - began
-        if permitted > 1 and not more:
+        if permitted > 1 and len(items) < permitted:
             self._bell.sleep(_GATHER_S - seconds)
-        elif len(items) >= BATCH and seconds < _QUICK_S:
+        elif len(items) == self._batch and seconds < _QUICK_S:
             self._batch = min(2 * self._batch, _MOST)
         if seconds > _SLOW_S:
             self._batch = BATCH
         return True
 
-    def _deliver(self, items: Sequence[DeliveryItem], more: bool) -> None:
+    def _deliver(self, items: Sequence[DeliveryItem]) -> None:
         started = flushed = time.monotonic()
         sent_bytes = 0
         tally = {"delivered": 0, "sent": 0, "retry": 0, "rejected": 0, "failed": 0}
@@ -199,12 +199,9 @@ class Lane:
             del open_items[result.item.id]
             tally[result.outcome] += 1
             sent_bytes += result.item.release.size if result.outcome in ("delivered", "sent") else 0
-            now = time.monotonic()
-            if now - flushed > _FLUSH_S:
+            if time.monotonic() - flushed > _FLUSH_S:
                 self._books.write()
-                flushed = now
-            if more and len(open_items) == _AHEAD and now - started < _QUICK_S and self._schedule.unlimited:
-                self._books.claim_beside(self._batch)
+                flushed = time.monotonic()
         delay = self._health.wait()
         for item in open_items.values():
             self._books.add(DeliveryResult(item, "retry", delay, "the destination is down" if delay else ""))

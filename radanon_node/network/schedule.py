@@ -115,11 +115,6 @@ class Schedule:
         self._checked = 0.0
         self._open = True
 
-    @property
-    def unlimited(self) -> bool:
-        """Whether there is neither window nor limit."""
-        return self._always and not self._limit.limited
-
     def is_open(self) -> bool:
         """Whether the window is open, looked up at most once a second."""
         if self._always:

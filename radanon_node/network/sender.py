@@ -26,9 +26,8 @@ from radanon_node.ledger.ledger import Ledger
 from radanon_node.ledger.seal import Seal
 from radanon_node.ledger.spool import Spool
 from radanon_node.ledger.types import DeliveryResult
-from radanon_node.network.books import LEASE_S
 from radanon_node.network.claims import Bell, Claims
-from radanon_node.network.lane import Lane, Services
+from radanon_node.network.lane import LEASE_S, Lane, Services
 from radanon_node.network.share import Share
 from radanon_node.settings import Config
 from radanon_node.stages import Stages, stage_file

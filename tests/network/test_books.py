@@ -21,15 +21,6 @@ class Ledger:
         self.gate = threading.Event()
         self.gate.set()
         self.down = 0
-        self.waiting: list[DeliveryItem] = []
-
-    def claim_deliveries(self, owner: str, destination: str, limit: int, lease: float) -> list[DeliveryItem]:
-        assert self.gate.wait(10)
-        if self.down:
-            self.down -= 1
-            raise LedgerUnavailable("ledger: OperationalError")
-        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
-        return taken
 
     def finish_deliveries(self, results: Sequence[DeliveryResult]) -> list[int]:
         assert self.gate.wait(10)
@@ -40,20 +31,16 @@ class Ledger:
         return []
 
 
-def items_of(*numbers: int) -> list[DeliveryItem]:
-    return [DeliveryItem(number, 1, number, "archive", 0, ReleaseRecord("1", "2", "3", "f", 1, "d", "s"), "k") for number in numbers]
-
-
 class Place:
     def __init__(self) -> None:
         self.ledger, self.claims, self.bell = Ledger(), Claims(), Bell()
         ledger: Any = self.ledger
         settings = DestinationSettings(host="127.0.0.1", port=104, ae_title="A")
-        self.books = Books("archive", settings, AuditSettings(), ledger, "me", self.claims, self.bell)
+        self.books = Books("archive", settings, AuditSettings(), ledger, self.claims, self.bell)
 
     def done(self, *numbers: int) -> list[DeliveryItem]:
-        items = items_of(*numbers)
-        self.claims.hold(items)
+        items = [DeliveryItem(number, 1, number, "archive", 0, ReleaseRecord("1", "2", "3", "f", 1, "d", "s"), "k") for number in numbers]
+        self.books.open(items)
         for item in items:
             self.books.add(DeliveryResult(item, "delivered"))
         return items
@@ -87,7 +74,7 @@ def test_the_lane_goes_on_while_its_last_batch_is_written(place: Place) -> None:
 def test_what_has_no_outcome_is_let_go_of(place: Place) -> None:
     items = place.done(1)
     unknown = DeliveryItem(2, 1, 2, "archive", 0, items[0].release, "k")
-    place.claims.hold([unknown])
+    place.books.open([unknown])
     place.books.forget([*items, unknown])
     assert place.held() == {1}
 
@@ -110,54 +97,3 @@ def test_a_stopping_sender_does_not_wait_for_it(place: Place) -> None:
         place.books.write()
     assert place.held() == {1}  # to be given back, not forgotten
     place.books.close()
-
-
-def test_what_was_claimed_ahead_is_what_comes_next(place: Place) -> None:
-    """It is held from its claim on, though nobody has asked for it yet; and whether there may be more is known."""
-    place.ledger.waiting = items_of(1, 2, 3)
-    place.books.claim_beside(2)
-    place.books.claim_beside(2)  # one at a time
-    assert place.books.claim(2) == (items_of(1, 2), True)
-    assert place.held() == {1, 2}
-    assert place.books.claim(2) == (items_of(3), False)
-    assert place.books.claim(2) == ([], False)
-
-
-def test_more_than_may_be_sent_now_goes_back(place: Place) -> None:
-    place.ledger.waiting = items_of(1, 2, 3)
-    place.books.claim_beside(3)
-    assert place.books.claim(1) == (items_of(1), True)
-    place.books.write()
-    assert place.ledger.written == [[2, 3]]
-    assert place.held() == {1}
-
-
-def test_nothing_found_ahead_is_looked_for_again(place: Place) -> None:
-    place.books.claim_beside(2)
-    place.books.return_ahead(0.0)
-    place.books.claim_beside(2)
-    place.books.write_beside()
-    place.ledger.waiting = items_of(1)
-    assert place.books.claim(2) == (items_of(1), False)
-
-
-@pytest.mark.parametrize("leave", ["return", "close"])
-def test_what_was_claimed_ahead_is_not_left_behind(place: Place, leave: str) -> None:
-    """A destination that goes down, or a sender that stops."""
-    place.ledger.waiting = items_of(1, 2)
-    place.books.claim_beside(2)
-    if leave == "return":
-        place.books.return_ahead(5.0)
-        place.books.write()
-    else:
-        place.books.close()
-    assert place.ledger.written == [[1, 2]]
-    assert place.held() == set()
-
-
-def test_outcomes_are_written_though_claiming_ahead_failed(place: Place) -> None:
-    place.ledger.down = 1
-    place.done(1)
-    place.books.claim_beside(2)
-    place.books.close()
-    assert place.ledger.written == [[1]]

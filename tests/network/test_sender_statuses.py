@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,29 @@ def test_one_instance_that_is_always_too_much_does_not_stop_the_others(tmp_path:
             node.wait_delivered("archive", 19)
             answers.clear()
             node.wait_delivered("archive", 20)
+
+
+@pytest.mark.integration
+def test_other_associations_begin_with_the_first_success(tmp_path: Path) -> None:
+    """Not with the second batch: the archive keeps the second instance of the first batch until it has another association."""
+    both, opened, stored = threading.Event(), itertools.count(1), itertools.count(1)
+
+    def on_open(event: Event) -> None:
+        if next(opened) == 2:
+            both.set()
+
+    def on_store(event: Event) -> int:
+        return 0x0000 if next(stored) == 1 or both.wait(15) else 0xC000
+
+    application = AE("ARCHIVE")
+    application.supported_contexts = AllStoragePresentationContexts
+    server: Any = application.start_server(("127.0.0.1", 0), block=False,
+                                           evt_handlers=[(evt.EVT_C_STORE, on_store), (evt.EVT_ACCEPTED, on_open)])
+    try:
+        with bench(tmp_path, {"archive": network(server.server_address[1], max_associations=2)}) as node:
+            node.put([picture(number) for number in range(40)])
+            with node.sending():
+                node.wait_delivered("archive", 40)
+            assert {entry.attempts for entry in node.ledger.deliveries_list(state="delivered")} == {0}
+    finally:
+        server.shutdown()
