@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from radanon_node.errors import EXIT_OK
+from radanon_node.errors import EXIT_OK, ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--windows", type=int, default=8_000, help="with --second-stage-of: windows to take candidates from")
     parser.add_argument("--views", type=int, default=2, help="with --second-stage-of: other views of each labelled film")
+    parser.add_argument(
+        "--keep", type=float, default=0.0, metavar="SHARE", help="with --second-stage-of: taken back so far to the one it holds"
+    )
     parser.add_argument("--size", default="n", choices=["n", "s", "m", "l", "x"], help="size of the network")
     parser.add_argument("--image", type=int, default=416, help="side of a training window in pixels")
     parser.add_argument("--long-side", type=int, default=1024, help="films are scaled to this long side")
@@ -71,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     def report(line: dict[str, float]) -> None:
         print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
 
+    if not 0 <= args.keep <= 1:
+        raise ConfigError(f"train: --keep must be 0 to 1, not {args.keep}")
     if args.second_stage_of:
         from radanon_node.training.second_stage import fit
 
@@ -81,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             windows=args.windows,
             drawn_films=args.windows // 40,
             views=args.views,
+            keep=args.keep,
             passes=args.passes,
             rate=args.rate,
             seed=args.seed,

@@ -17,7 +17,7 @@ from radanon_node.markers.checkpoint import Checkpoint, read_checkpoint
 from radanon_node.training.export import digest, export
 from radanon_node.training.films import LabelledFilm
 from radanon_node.training.samples import Mix
-from radanon_node.training.second_stage import fit
+from radanon_node.training.second_stage import between, fit
 from radanon_node.training.train import Recipe, train
 
 
@@ -147,14 +147,9 @@ def finetune(
 def _mixed(base: Checkpoint, tuned: Path, keep: float, target: Path) -> Path:
     """Write the checkpoint that lies `keep` of the way back from `tuned` to `base`, both stages."""
     new = read_checkpoint(tuned)
-
-    def mix(old: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-        # Counters and anchors are no weights; float32, since the files hold half precision.
-        return {k: torch.lerp(v.float(), old[k].float(), keep) if v.is_floating_point() else v for k, v in state.items()}
-
-    mixed = {"state_dict": mix(base.state, new.state), "names": list(new.names), "size": new.size, "nc": new.nc}
+    mixed = {"state_dict": between(new.state, base.state, keep), "names": list(new.names), "size": new.size, "nc": new.nc}
     if new.verifier:
-        mixed["verifier"] = mix(base.verifier, new.verifier)
+        mixed["verifier"] = between(new.verifier, base.verifier, keep)
     torch.save(mixed, target)
     return target
 

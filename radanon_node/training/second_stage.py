@@ -179,6 +179,7 @@ def fit(
     mix: Mix | None = None,
     drawn_films: int = 0,
     views: int = 0,
+    keep: float = 0.0,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
     """Train the second stage of a checkpoint, or go on with the one it holds.
@@ -205,6 +206,9 @@ def fit(
         Whole drawn films whose candidates are learnt from too.
     views : int
         So many other views of each of `films`, see `from_films`.
+    keep : float
+        The result is taken back so far, 0 to 1, to the second stage that the checkpoint holds: what the other views taught is had for
+        less of what was known before.
     report : callable or None
         Given lines of figures.
 
@@ -232,7 +236,14 @@ def fit(
     candidates, count = joined([*real, *drawn]), sum(len(part) for part in real)
     start = build(held.verifier, held.nc) if held.verifier else None
     net = train_verifier(candidates, passes=passes, start=start, rate=rate, real=count, seed=seed, threads=threads, report=report)
+    state = net.state_dict() if start is None else between(net.state_dict(), held.verifier, keep)
     out.mkdir(parents=True, exist_ok=True)
-    saved = {"state_dict": held.state, "names": list(CLASSES), "size": held.size, "nc": held.nc, "verifier": net.state_dict()}
+    saved = {"state_dict": held.state, "names": list(CLASSES), "size": held.size, "nc": held.nc, "verifier": state}
     torch.save(saved, out / "best.pt")
     return out / "best.pt"
+
+
+def between(new: dict[str, Tensor], old: dict[str, Tensor], keep: float) -> dict[str, Tensor]:
+    """The weights that lie `keep` of the way from `new` back to `old`, of one network trained on from the other."""
+    # Counters and anchors are no weights; float32, since the files hold half precision.
+    return {k: torch.lerp(v.float(), old[k].float(), keep) if v.is_floating_point() else v for k, v in new.items()}

@@ -136,6 +136,11 @@ def test_a_pair_is_trained_exported_and_tuned(checkpoint: Path, tmp_path: Path) 
         patch.setattr(second_stage, "_WINDOW", 128)
         path = fit(checkpoint, _films(tmp_path, 1), tmp_path / "second", windows=3, passes=96, threads=1, long_side=256, drawn_films=1)
         assert read_checkpoint(path).verifier
+        again = fit(
+            path, _films(tmp_path, 1), tmp_path / "kept", windows=1, passes=96, threads=1, long_side=256, views=1, keep=1.0
+        )
+        assert all(torch.equal(v.float(), read_checkpoint(again).verifier[k].float()) for k, v in read_checkpoint(path).verifier.items()
+                   if v.is_floating_point())
         floors = {"side_letter": 0.11, "text": 0.12, "symbol": 0.13}
         base = export(path, tmp_path / "base", thresholds=floors, input_size=256)
         tuned = finetune(_films(tmp_path, 2), tmp_path / "out", base=base.with_suffix(".pt"), passes=4, workers=0, threads=1)
