@@ -25,6 +25,7 @@ _PATTERNS = (
     ),
     # Titles are recognised in any case, but only before a word with a capital letter; its following capitalised words go too.
     re.compile(rf"\b(?i:{_TITLE})\b\.?[ ^,]+(?:[A-Z][.]? ?)*[A-ZÀ-ÖØ-Þ][\w'’À-ÿ-]+(?:[ ^]+[A-ZÀ-ÖØ-Þ][\w'’À-ÿ-]+)?"),
+    re.compile(r"(?<![\w^])[^\W\d_][\w'’-]{1,63}(?:\^[^\W\d_][\w'’.-]{0,63}){1,4}\^{0,3}"),  # a name as DICOM writes it: Doe^Jane
     re.compile(r"(?<![\w.])[A-Z]{0,3}\d{6,}(?![\w.])"),  # numbers as long as accession numbers and the like
     re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}"),  # UIDs
     re.compile(r"\b\d{1,5}[a-z]? (?:[A-ZÀ-Þ][\w'’-]+ ){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Boulevard|Blvd|Court|Way)\b\.?"),

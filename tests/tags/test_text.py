@@ -50,6 +50,7 @@ def known() -> Identifiers:
         ("Siobhan O'Connell asked for brain", "asked for brain"),
         ("OConnell brain", "brain"),
         ("MuellerHans brain", "brain"),
+        ("compare DOE^JANE^^Dr, brain 10^3 cm^2 T2^", "compare brain 10^3 cm^2 T2"),
         ("HPMüllerLüdenscheidt brain", "HPMüllerLüdenscheidt brain"),
         ("MÜLLERLÜDENSCHEIDT brain", "brain"),
         ("entered by soconnell", "entered by"),
@@ -155,7 +156,8 @@ def test_no_identifier_is_shown(known):
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 90_000, " " * 90_000 + "x", "," * 90_000 + "x", "(" * 90_000, "1" * 90_000, "Dr. " * 20_000, "A" * 90_000, "1.2." * 20_000],
+    ["a" * 90_000, " " * 90_000 + "x", "," * 90_000 + "x", "(" * 90_000, "1" * 90_000, "Dr. " * 20_000, "A" * 90_000, "1.2." * 20_000,
+     "Ab^" * 30_000],
 )
 def test_hostile_text_costs_no_more_than_its_length(known, text):
     """Would take minutes if a pattern went back over what it has read."""
