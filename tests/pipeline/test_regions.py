@@ -69,7 +69,7 @@ def test_a_page_of_text_is_held() -> None:
     assert caught.value.reason is Reason.TOO_MUCH_TEXT
 
 
-def test_text_share_counts_what_lies_in_several_boxes_once_and_nothing_outside_the_picture():
+def test_text_share_counts_what_lies_in_several_boxes_once_and_nothing_outside_the_picture() -> None:
     twice = [region((0, 0, 100, 30)), region((0, 10, 100, 40)), region((90, 90, 300, 300))]
     check_text_share(twice, 0.41, 100, 100)
     with pytest.raises(HoldInstance):
