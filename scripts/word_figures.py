@@ -1,7 +1,8 @@
 """Letters of words that the retention pass keeps, where it must keep none: words on drawn films, boxed in awkward ways.
 
 ``python scripts/word_figures.py --seed 1 --count 400``: of each word only one L or R is boxed, or every character by itself, or the
-word and one of its letters, or its characters two by two. No detector is asked: real detections are seldom so unlucky.
+word and one of its letters, or its characters two by two. No detector is asked: real detections are seldom so unlucky. With
+``--shadow`` the words hold neither L nor R and throw a dark shadow: what is kept is a corner of that.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from radanon_node.training.synth import anatomy, glyphs
 from radanon_node.training.synth.printing import pick_font
 
 WORDS = ("LUNG", "RADIAL", "MITRAL", "ALARM", "ROTOR", "LR12", "L4711", "RL", "LO", "OR", "DR", "ML", "RX", "LLL", "HELL", "REX", "TL")
+SHADOWED = ("KV", "E", "F", "7", "13", "T", "AP", "MBH", "HF", "PA", "14")
 SIDE, GAPS, TILTS, DROPS = 700, (0.08, 0.2, 0.4, 0.7), (0, 0, 5, -8, 15, -25, 40, 90), (0, 0, 0.1, 0.3)
 WAYS = ("one letter", "every character", "the word and a letter", "two by two")
 
 
-def drawn(word: str, ground: NDArray[np.uint8], gap: float, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Box]]:
+def drawn(
+    word: str, ground: NDArray[np.uint8], gap: float, rng: np.random.Generator, shadow: bool = False
+) -> tuple[NDArray[np.uint8], list[Box]]:
     """A word on a film, its characters `gap` letter heights apart, and the box of each."""
     height, font = float(np.exp(rng.uniform(np.log(12), np.log(70)))), pick_font(rng)
     tilt, drop = float(rng.choice(TILTS)), float(rng.choice(DROPS))
@@ -44,6 +48,9 @@ def drawn(word: str, ground: NDArray[np.uint8], gap: float, rng: np.random.Gener
             boxes.append(Box(int(at[:, 1].min()), int(at[:, 0].min()), int(at[:, 1].max()) + 1, int(at[:, 0].max()) + 1))
         ink = np.maximum(ink, own)
         x, y = x + mask.shape[1] + gap * height, y + drop * height
+    if shadow:
+        by = max(round(float(rng.uniform(0.05, 0.12)) * height), 1)
+        ground = np.asarray(ground * (1 - np.roll(ink, (by, by), (0, 1))), np.uint8)
     level = float(ground[ink > 0.5].mean()) if (ink > 0.5).any() else 0.0
     aim = min(level + float(rng.choice([40, 80, 255])), 255.0)
     aim = aim if aim - level > 25 else max(level - 80, 0)
@@ -62,7 +69,7 @@ def boxed(word: str, boxes: Sequence[Box], way: str, rng: np.random.Generator) -
     def seen(box: Box, kind: Kind) -> Detection:
         return Detection(box.grown(int(rng.integers(0, 3))).clipped(SIDE, SIDE), kind, 0.8, Source.MARKER_MODEL)
 
-    own = boxes[int(rng.choice([k for k, character in enumerate(word) if character in "LR"]))]
+    own = boxes[int(rng.choice([k for k, character in enumerate(word) if character in "LR" or word in SHADOWED]))]
     if way == WAYS[0]:
         return [seen(own, Kind.SIDE_LETTER)]
     if way == WAYS[2]:
@@ -75,13 +82,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--shadow", action="store_true")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     grounds = [anatomy.background((SIDE, SIDE), np.random.default_rng((args.seed, k))) for k in range(10)]
     kept, seen = Counter[str](), Counter[str]()
     for number in range(args.count):
-        word, gap, way = str(rng.choice(WORDS)), float(rng.choice(GAPS)), WAYS[number % len(WAYS)]
-        view, boxes = drawn(word, grounds[number % len(grounds)], gap, rng)
+        word, gap, way = str(rng.choice(SHADOWED if args.shadow else WORDS)), float(rng.choice(GAPS)), WAYS[number % len(WAYS)]
+        view, boxes = drawn(word, grounds[number % len(grounds)], gap, rng, args.shadow)
         if len(boxes) < len(word):
             continue
         regions = judge(view, boxed(word, boxes, way, rng), ("L", "R"), None)
