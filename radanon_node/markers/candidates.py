@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.components import Component
+from radanon_node.markers.contrast import contains
 from radanon_node.markers.glyphs import CLASSES, classify, classify_all_ways, normalise
-from radanon_node.markers.surroundings import contains, same_place
+from radanon_node.markers.surroundings import same_place
 from radanon_node.pipeline.types import Box
 
 Mask = NDArray[np.bool_]

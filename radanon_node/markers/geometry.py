@@ -149,6 +149,12 @@ def overlap(one: Box, other: Box) -> float:
     return shared / max(one.area + other.area - shared, 1)
 
 
+def meet(one: Box, other: Box) -> bool:
+    """Do two boxes share a pixel?"""
+    common = one.intersection(other)
+    return min(common.width, common.height) > 0
+
+
 def covered(box: Box, others: Iterable[Box]) -> float:
     """Share of a box that lies in others together; 0 of one without area."""
     parts = [part for part in (other.intersection(box) for other in others) if part.width > 0 and part.height > 0]

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from radanon_node.markers.candidates import SURE, Candidate, sure, tightest, unlike
 from radanon_node.markers.components import Component, Crop, How, components_of, crop_of
+from radanon_node.markers.contrast import contains, contrast_of, fragment, shadow
 from radanon_node.markers.finder import find_in, proposals
 from radanon_node.markers.glyphs import CLASSES, OTHER, classify, classify_all_ways, normalise
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import DIGITS, SPECKS, page, reader
 from radanon_node.markers.orientation import CORNER, Upright, corner_of, is_rival, lead_over_rivals, tilt_of, turned, ways
 from radanon_node.markers.pieces import cut_apart, cut_straight, joined_pieces
-from radanon_node.markers.surroundings import contains, contrast_of, fragment, in_company, isolated, shadow
+from radanon_node.markers.surroundings import in_company, isolated
 from radanon_node.markers.trimming import SURE_CUT, rules, trimmed, within, without_initials
 from radanon_node.pipeline.types import Box, GrayFrame
 
@@ -175,7 +176,7 @@ def _judged(look: _Look, candidate: Candidate, seen: Sequence[Component]) -> tup
     inside = box.intersection(crop.inner)
     if inside.width <= 0 or inside.height <= 0 or inside.area < _INSIDE * box.area:
         return None, "outside_the_box"
-    contrast = contrast_of(crop, candidate.component, True, not text)
+    contrast = contrast_of(crop, candidate.component, sloping=True, plate=not text)
     if contrast is None or shadow(crop, candidate.component) or fragment(crop, candidate.component, contrast, seen):
         return None, "not_a_mark"
     if not text:

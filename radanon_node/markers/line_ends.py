@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.geometry import covered, halved
+from radanon_node.markers.geometry import covered, halved, meet
 from radanon_node.pipeline.types import Box, Detection, GrayFrame, Kind, Source
 
 # A line is at least so much longer than high, and holds so many marks.
@@ -151,7 +151,7 @@ def _as_followed(box: Box, lines: Sequence[Box], letters: Iterable[Box], shape: 
     Print is found in many pieces, and each look costs. The box as it is, and 0, where the lines hold too little of it, or where a side
     letter stands that it may run into.
     """
-    held = [line for line in lines if line.intersection(box).height >= _MOSTLY * min(line.height, box.height) and _meet(line, box)]
+    held = [line for line in lines if line.intersection(box).height >= _MOSTLY * min(line.height, box.height) and meet(line, box)]
     share = covered(box, (line.grown(round(_RIM * line.height)) for line in held))
     if share < _BEGUN:
         return box, 0.0
@@ -159,16 +159,11 @@ def _as_followed(box: Box, lines: Sequence[Box], letters: Iterable[Box], shape: 
     more = [max(_soft_edge(box) - _soft_edge(line), 0) for line in held]
     x0, x1 = min(line.x0 - edge for line, edge in zip(held, more)), max(line.x1 + edge for line, edge in zip(held, more))
     longer = Box(min(box.x0, x0), box.y0, max(box.x1, x1), box.y1).clipped(*shape)
-    return (box, 0.0) if any(_meet(_window(longer), letter) for letter in letters) else (longer, share)
+    return (box, 0.0) if any(meet(_window(longer), letter) for letter in letters) else (longer, share)
 
 
 def _soft_edge(box: Box) -> int:
     return max(1, round(0.1 * box.height))
-
-
-def _meet(one: Box, other: Box) -> bool:
-    common = one.intersection(other)
-    return min(common.width, common.height) > 0
 
 
 def _window(box: Box) -> Box:
@@ -203,7 +198,7 @@ def _look(view: GrayFrame, box: Box, letters: dict[int, Box], inside: list[int],
     marks = _marks(relief, ink)
     scaled = {at: Box(*(round((edge - start) * scale) for edge, start in zip(
         (letter.x0, letter.y0, letter.x1, letter.y1), (window.x0, window.y0, window.x0, window.y0))))
-        for at, letter in letters.items() if _meet(letter, window)}
+        for at, letter in letters.items() if meet(letter, window)}
     for mark in marks if scaled else ():
         if own.x0 <= mark.x0 and mark.x1 <= own.x1:
             under = [at for at, letter in scaled.items() if _shared(mark, letter) >= _UNDER]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from radanon_node.markers.geometry import halved
+from radanon_node.markers.geometry import halved, meet
 from radanon_node.markers.second_look import SURE
 from radanon_node.markers.text import TextDetector, whole_detections
 from radanon_node.markers.text_boxes import BLOCK, busy_parts, step_shares
@@ -155,8 +155,8 @@ def _of_one_line(one: Detection, other: Detection) -> bool:
         return False
     letter, line = one.box, other.box
     if other.kind is Kind.SIDE_LETTER:
-        return _meet(letter.grown(max(letter.width, letter.height)), line)
-    if not _meet(line.grown(min(line.width, line.height)), letter):
+        return meet(letter.grown(max(letter.width, letter.height)), line)
+    if not meet(line.grown(min(line.width, line.height)), letter):
         return False
     rows, columns = (min(line.y1, letter.y1) - max(line.y0, letter.y0)), (min(line.x1, letter.x1) - max(line.x0, letter.x0))
     if line.width >= _LONG * line.height:
@@ -166,17 +166,12 @@ def _of_one_line(one: Detection, other: Detection) -> bool:
     return True
 
 
-def _meet(one: Box, other: Box) -> bool:
-    common = one.intersection(other)
-    return min(common.width, common.height) > 0
-
-
 def _beyond(view: GrayFrame, blocks: NDArray[np.bool_], known: Sequence[Box]) -> NDArray[np.bool_]:
     """Blocks that print may stand in which the marker detector's sure boxes do not hold; with all of a line that one stands beside."""
     left = np.zeros_like(blocks)
     for part in busy_parts(blocks, _LARGEST_PART):
         window = Box(part.x0 * BLOCK, part.y0 * BLOCK, part.x1 * BLOCK, part.y1 * BLOCK).clipped(*view.shape)
-        here = [box for box in known if _meet(box, window)]
+        here = [box for box in known if meet(box, window)]
         left[part.y0 : part.y1, part.x0 : part.x1] |= _unexplained(view, window, here, _STROKE) if here else True
     return _grown(left) & blocks
 

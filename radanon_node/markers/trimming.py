@@ -33,8 +33,7 @@ def trimmed(candidate: Candidate, crop: Crop) -> Candidate:
     # A hook cut off a J would leave an L.
     if is_rival(whole.glyph, candidate.letter):
         return candidate
-    parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if rules(part, whole)]
-    parts = [part for part in parts if part.mask.sum() > _MOST * whole.mask.sum()]
+    parts = [part for part in cut_straight(whole, crop, tilt_of(whole.mask)) if rules(part, whole, _MOST)]
     better = tightest(parts, [CLASSES.index(candidate.letter)], max(SURE_CUT, candidate.likelihood + _SURER))
     return better[0] if better else candidate
 
@@ -76,7 +75,7 @@ def without_initials(candidate: Candidate, crop: Crop, likely: NDArray[np.float3
     return better[0] if better else candidate
 
 
-def rules(part: Component, joined: Component) -> bool:
+def rules(part: Component, joined: Component, share: float = 0.45) -> bool:
     """Is the cut-off part the main one? A side letter is larger than the initials that touch it."""
     sides = max(part.box.width, part.box.height), max(joined.box.width, joined.box.height)
-    return part.whole and bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > 0.45 * joined.mask.sum())
+    return part.whole and bool(sides[0] > 0.55 * sides[1] and part.mask.sum() > share * joined.mask.sum())

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radanon_node.markers.components import components_of, crop_of, span_of
+from radanon_node.markers.contrast import contrast_of
 from radanon_node.markers.mark import Letter
 from radanon_node.markers.ocr import SPECKS, page, reader
 from radanon_node.markers.orientation import tilt_of, turned
-from radanon_node.markers.surroundings import contrast_of
 from radanon_node.pipeline.types import Box, GrayFrame
 
 Mask = NDArray[np.bool_]

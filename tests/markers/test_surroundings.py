@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from radanon_node.markers.components import Component, How, components_of, crop_of
+from radanon_node.markers.contrast import contrast_of
 from radanon_node.markers.leftovers import leftovers
 from radanon_node.markers.mark import Letter
-from radanon_node.markers.surroundings import _arc_around, contrast_of, isolated
+from radanon_node.markers.surroundings import _arc_around, isolated
 from radanon_node.pipeline.types import Box
 from tests.markers.drawn import Film, stencil
 
