@@ -120,38 +120,22 @@ def anonymize(
         One per input, in order: nothing is skipped.
     """
     load_key(config.node.key_path, create=True)
-    partial = out / ".partial"
-    with _alone_in(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
-        return _anonymize(inputs, out, partial, config, policy, processes, progress)
-
-
-def _anonymize(
-    inputs: Sequence[tuple[Path, str]],
-    out: Path,
-    partial: Path,
-    config: Config,
-    policy: Policy,
-    processes: int,
-    progress: Callable[[FileOutcome], None],
-) -> list[FileOutcome]:
     jobs = [Job(number, path, relative) for number, (path, relative) in enumerate(inputs)]
     outcomes: dict[int, FileOutcome] = {}
     placed = Placed()
-    try:
+    with _alone_in(out) as partial:
         for outcome in _run(jobs, config, policy, partial, processes):
             settled = _place(outcome, out, placed)
             outcomes[settled.number] = settled
             progress(settled)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return _with_paths([outcomes[number] for number in sorted(outcomes)])
 
 
 @contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Holds the output folder for this run: a second one at the same time would take away what the first is about to move.
+def _alone_in(out: Path) -> Iterator[Path]:
+    """Holds the output folder for this run, and gives an empty folder in it for what is not done yet, which goes with the run.
+
+    A second run at the same time would take away what the first is about to move.
 
     Raises
     ------
@@ -159,7 +143,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         Another run is writing there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    folder, partial = os.open(out, os.O_RDONLY | os.O_DIRECTORY), out / ".partial"
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,7 +151,12 @@ def _alone_in(out: Path) -> Iterator[None]:
             raise ConfigError(f"--out: another run is writing to {out}") from None
         except OSError:
             pass  # a file system without locks
-        yield
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, mode=0o700)
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     finally:
         os.close(folder)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from radanon_node.biometrics.weights import find_generator
@@ -116,21 +117,21 @@ def _steps(config: Config, roles: Sequence[str]) -> Iterator[Callable[[], object
 
     yield routes
     if "worker" in roles:
-        yield lambda: find_weights(config.worker.weights, config.worker.weights_sha256)
+        yield partial(find_weights, config.worker.weights, config.worker.weights_sha256)
         for name, profile in config.profiles.items():
-            yield lambda name=name, profile=profile: check_profile(name, profile)  # type: ignore[misc]
+            yield partial(check_profile, name, profile)
     if "listener" in roles:
-        yield lambda: Doorkeeper(config)
+        yield partial(Doorkeeper, config)
     for role, tls in (("listener", config.listener.tls), ("web", config.web.tls)):
         if role in roles and tls is not None:
-            yield lambda tls=tls: server_context(tls)  # type: ignore[misc]
+            yield partial(server_context, tls)
     if config.audit.syslog is not None:
         from radanon_node.audit.syslog import Collector
 
-        yield lambda settings=config.audit.syslog: Collector(settings)  # type: ignore[misc]
+        yield partial(Collector, config.audit.syslog)
     for destination in config.destinations.values() if "sender" in roles else ():
         if destination.directory is None:
-            yield lambda destination=destination: NetworkCourier(destination)  # type: ignore[misc]
+            yield partial(NetworkCourier, destination)
 
 
 def check_profile(name: str, profile: ProfileSettings) -> None:

@@ -127,8 +127,7 @@ def _beside(box: Box, letters: Iterable[Box]) -> list[Box]:
     for letter in letters:
         cut: list[Box] = []
         for part in parts:
-            common = part.intersection(letter)
-            if min(common.width, common.height) <= 0:
+            if not meet(part, letter):
                 cut.append(part)
                 continue
             left, right = Box(part.x0, part.y0, letter.x0, part.y1), Box(letter.x1, part.y0, part.x1, part.y1)

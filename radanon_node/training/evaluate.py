@@ -53,6 +53,16 @@ class Report:
         return [i for f in self.films for i in f.items if not kinds or i.kind in kinds]
 
     @property
+    def letters(self) -> list[ItemOutcome]:
+        """Side letters that are to be retained."""
+        return self.items(*_LETTER_KINDS)
+
+    @property
+    def others(self) -> list[ItemOutcome]:
+        """What is to be removed."""
+        return [i for i in self.items() if i.kind not in _LETTER_KINDS]
+
+    @property
     def false_boxes(self) -> int:
         return sum(len(f.false) for f in self.films)
 
@@ -67,8 +77,7 @@ class Report:
 
     def figures(self) -> dict[str, object]:
         """For the description beside the weights: hits, counts and 95% intervals."""
-        letters = self.items(*_LETTER_KINDS)
-        others = [i for i in self.items() if i.kind not in _LETTER_KINDS]
+        letters, others = self.letters, self.others
         return {
             "films": len(self.films),
             "held": self.held,
@@ -91,7 +100,7 @@ class Report:
                     f"| {name} | {100 * sum(hits) / len(hits):.1f}% | {sum(hits)}/{len(hits)} | {100 * low:.1f}-{100 * high:.1f}% |"
                 )
 
-        letters, others = self.items(*_LETTER_KINDS), [i for i in self.items() if i.kind not in _LETTER_KINDS]
+        letters, others = self.letters, self.others
         row("markers found", [i.found for i in self.items()])
         row("text and symbols removed", [i.gone for i in others])
         row("side letters found", [i.found for i in letters])
@@ -115,8 +124,7 @@ def overview(reports: Mapping[str, Report]) -> str:
     """A Markdown table with one line per report."""
     lines = ["| films | found | text and symbols removed | side letters retained | false boxes | AP |", "|---|---|---|---|---|---|"]
     for name, r in reports.items():
-        letters, others = r.items(*_LETTER_KINDS), [i for i in r.items() if i.kind not in _LETTER_KINDS]
-        counts = ([i.found for i in r.items()], [i.gone for i in others], [i.kept for i in letters])
+        counts = ([i.found for i in r.items()], [i.gone for i in r.others], [i.kept for i in r.letters])
         figures = " | ".join(f"{sum(hits)}/{len(hits)}" for hits in counts)
         lines.append(f"| {name} | {figures} | {r.false_boxes}/{r.boxes} | {r.ap:.3f} |")
     return "\n".join(lines)
